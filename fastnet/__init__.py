@@ -1,0 +1,45 @@
+"""Neural networks with gradients derived by hand, on several backends.
+
+>>> import fastnet
+>>> run = fastnet.train()                    # the embedded digits
+>>> run.test_accuracy
+
+The math stands in ``fastnet/backprop.py``; everything here is imported from the module that says
+what it is.
+"""
+
+from fastnet import activations, initializers, losses, optimizers
+from fastnet.callbacks import EpochEnd
+from fastnet.checking import GradientCheck, gradcheck
+from fastnet.errors import BackendUnavailableError, DivergenceError, TrainingInterrupted
+from fastnet.execution.registry import BackendStatus, backends
+from fastnet.history import History
+from fastnet.layers import Dense
+from fastnet.network import Network
+from fastnet.optimizers import SGD, Adam
+from fastnet.training import Report, TrainResult, train
+from fastnet.version import __version__
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "BackendStatus",
+    "BackendUnavailableError",
+    "Dense",
+    "DivergenceError",
+    "EpochEnd",
+    "GradientCheck",
+    "History",
+    "Network",
+    "Report",
+    "TrainResult",
+    "TrainingInterrupted",
+    "__version__",
+    "activations",
+    "backends",
+    "gradcheck",
+    "initializers",
+    "losses",
+    "optimizers",
+    "train",
+]

@@ -1,0 +1,270 @@
+"""The command line: ``fastnet train`` and ``fastnet gradcheck``.
+
+Exit codes: 0 done, 1 failed, 2 misused, 3 backend not available, 130 interrupted. Results go to
+stdout, progress and errors to stderr.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, NoReturn, ParamSpec
+
+from fastnet.errors import BackendUnavailableError, DivergenceError, TrainingInterrupted
+
+try:
+    import typer
+    from rich.console import Console
+    from rich.table import Table
+except ImportError as error:  # fastnet itself runs without them
+    raise SystemExit(
+        f"the fastnet command needs the package {error.name}, which is not installed: "
+        f"python -m pip install typer rich"
+    ) from error
+
+if TYPE_CHECKING:
+    from fastnet.network import Network
+    from fastnet.training import TrainResult
+
+P = ParamSpec("P")
+
+FAILED, MISUSED, NO_BACKEND, INTERRUPTED = 1, 2, 3, 130
+
+app = typer.Typer(
+    name="fastnet",
+    help="Train neural networks whose gradients are derived by hand.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _fail(code: int, message: object) -> NoReturn:
+    Console(stderr=True, highlight=False).print(f"fastnet: {message}", markup=False, soft_wrap=True)
+    raise SystemExit(code)
+
+
+def _with_exit_codes(command: Callable[P, None]) -> Callable[P, None]:
+    """Turn the errors of a command into messages and exit codes."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except KeyboardInterrupt as error:
+            _fail(INTERRUPTED, error if isinstance(error, TrainingInterrupted) else "interrupted")
+        except BackendUnavailableError as error:
+            _fail(NO_BACKEND, error)
+        except DivergenceError as error:
+            _fail(FAILED, error)
+        except (ValueError, TypeError) as error:
+            _fail(MISUSED, error)
+
+    return wrapped
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from fastnet.version import __version__
+
+        print(f"fastnet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _fastnet(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Train neural networks whose gradients are derived by hand."""
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    """Return the layer sizes in a text such as ``128,64``; an empty text has none."""
+    try:
+        return tuple(int(part) for part in text.split(",")) if text.strip() else ()
+    except ValueError:
+        raise ValueError(
+            f"--hidden is {text!r}; expected sizes with commas between, such as 128,64, "
+            f"or '' for no hidden layer"
+        ) from None
+
+
+def _batch_size(text: str) -> int | None:
+    """Return the batch size in a text: a number, or ``all``."""
+    if text == "all":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"--batch-size is {text!r}; expected a number, or 'all'") from None
+
+
+Hidden = Annotated[str, typer.Option(help="Units of the hidden layers, such as 128,64.")]
+ActivationOption = Annotated[
+    str, typer.Option(help="linear, sigmoid, tanh, relu, leaky_relu(0.01) or elu(1).")
+]
+LossOption = Annotated[
+    str | None,
+    typer.Option(
+        help="mse, mae, log_loss or categorical_crossentropy.",
+        show_default="what fits the targets",
+    ),
+]
+BackendOption = Annotated[str, typer.Option(help="auto, numpy, numba or cupy.")]
+SeedOption = Annotated[int, typer.Option(help="Decides first weights, row order and splits.")]
+
+
+@app.command()
+@_with_exit_codes
+def train(
+    data: Annotated[str, typer.Argument(help="A data set: digits.")] = "digits",
+    hidden: Hidden = "128",
+    activation: ActivationOption = "relu",
+    loss: LossOption = None,
+    optimizer: Annotated[str, typer.Option(help="sgd or adam.")] = "adam",
+    learning_rate: Annotated[float | None, typer.Option(show_default="the optimizer's own")] = None,
+    batch_size: Annotated[str, typer.Option(help="Rows per step, or 'all'.")] = "32",
+    epochs: Annotated[int, typer.Option(help="Passes over the training rows.")] = 30,
+    validation: Annotated[
+        float, typer.Option(help="Share of the training rows to validate on; 0 for none.")
+    ] = 0.1,
+    backend: BackendOption = "auto",
+    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    seed: SeedOption = 0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as one JSON object, nothing else.")
+    ] = False,
+) -> None:
+    """Train a network and test it on rows that it has never seen."""
+    from fastnet import training
+
+    console = Console()
+    settings, rows_per_step = (
+        training.resolve_optimizer(optimizer, learning_rate),
+        _batch_size(batch_size),
+    )
+    prepared = training.prepare(
+        data,
+        None,
+        hidden=_sizes(hidden),
+        activation=activation,
+        loss=loss,
+        sample_weight=None,
+        backend=backend,
+        dtype=dtype,
+        seed=seed,
+        task="auto",
+        input_scale=None,
+    )
+    if not as_json:
+        _show_network(console, prepared.network, data)
+    result = training.run(
+        prepared,
+        optimizer=settings,
+        batch_size=rows_per_step,
+        epochs=epochs,
+        validation=validation or None,
+    )
+    if as_json:
+        print(json.dumps(result.to_dict(), allow_nan=False))
+    else:
+        _show_result(console, result)
+
+
+def _show_network(console: Console, network: Network, data: str) -> None:
+    table = Table(title=f"Network for {data}", title_justify="left")
+    for heading, justify in (
+        ("layer", "right"),
+        ("inputs", "right"),
+        ("outputs", "right"),
+        ("activation", "left"),
+        ("first weights", "left"),
+        ("parameters", "right"),
+    ):
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    for number, layer in enumerate(network.layers, 1):
+        table.add_row(
+            str(number),
+            f"{layer.inputs:,}",
+            f"{layer.outputs:,}",
+            str(layer.activation),
+            str(layer.weights),
+            f"{layer.parameter_count:,}",
+        )
+    console.print(table)
+    console.print(
+        f"{network.parameter_count:,} parameters in {network.dtype.name}, loss {network.loss}"
+    )
+    console.print(f"backend {network.backend}: {network.backend_reason}")
+
+
+def _show_result(console: Console, result: TrainResult) -> None:
+    report, test = result.report, result.test
+    if "accuracy" in test:
+        headline = f"test accuracy {test['accuracy']:.2%}"
+    else:
+        headline = f"test R² {test['r2']:.4f}"
+    console.print(f"[bold]{headline}[/bold], test loss {test['loss']:.4f}")
+    console.print(
+        f"{report.epochs} epochs of {report.rows:,} rows in {report.seconds:.2f} s: "
+        f"{report.samples_per_second:,.0f} samples per second"
+    )
+
+
+@app.command()
+@_with_exit_codes
+def gradcheck(
+    hidden: Hidden = "16",
+    activation: ActivationOption = "tanh",
+    output: Annotated[str, typer.Option(help="Activation of the last layer.")] = "softmax",
+    loss: Annotated[str, typer.Option()] = "categorical_crossentropy",
+    rows: Annotated[int, typer.Option(help="How many digits to check on.")] = 5,
+    backend: BackendOption = "auto",
+    seed: SeedOption = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Compare the hand-derived gradients with central differences on a few digits."""
+    from fastnet import checks
+    from fastnet.checking import gradcheck as check
+    from fastnet.data.digits import digits
+    from fastnet.layers import Dense
+    from fastnet.network import Network
+
+    data = digits()
+    rows = checks.whole_number(rows, "rows", at_least=1, at_most=len(data.X_train))
+    sizes = [64, *_sizes(hidden)]
+    layers = [Dense(i, o, activation) for i, o in itertools.pairwise(sizes)]
+    network = Network(
+        [*layers, Dense(sizes[-1], 10, output)],
+        loss=loss,
+        backend=backend,
+        dtype="float64",
+        seed=seed,
+        input_scale=data.input_scale,
+        task="classification",
+    )
+    result = check(network, data.X_train[:rows], data.y_train[:rows])
+    if as_json:
+        print(json.dumps(result.to_dict()))
+    else:
+        console = Console()
+        table = Table(title=f"Gradient check of {network}", title_justify="left")
+        for heading in ("block", "shape", "checked", "error"):
+            table.add_column(heading, justify="left" if heading == "block" else "right")
+        for row in result.rows:
+            table.add_row(row.block, str(row.shape), f"{row.checked:,}", f"{row.error:.2e}")
+        console.print(table)
+        console.print(result.verdict)
+    if not result.passed:
+        raise typer.Exit(FAILED)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; never returns."""
+    app(args=arguments, prog_name="fastnet")

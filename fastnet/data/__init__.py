@@ -1,0 +1,1 @@
+"""Data: the embedded digits, checks of arrays, targets, and splits."""

@@ -1,0 +1,57 @@
+"""Keeping rows back: stratified by class where there are classes, by seed, in the rows' order.
+
+scikit-learn's splitters do this and more; fastnet trains without scikit-learn, hence these lines.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastnet.randomness import TEST_SPLIT, Stream
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def stratified_split(
+    labels: Array, fraction: float, seed: int, purpose: int = TEST_SPLIT
+) -> tuple[Array, Array]:
+    """Return the indices of rows to train on and of rows to keep back, both ascending.
+
+    Each class gives its share, rounded so that the total is right (largest remainders first);
+    a class with a single row keeps it for training.
+
+    Parameters
+    ----------
+    labels : array
+        (rows,) the class of each row; one class for all gives a plain random split.
+    fraction : float
+        The share of rows to keep back, between 0 and 1.
+    seed, purpose : int
+        The stream of random numbers to use.
+
+    Raises
+    ------
+    ValueError
+        If one of the two parts would be empty.
+    """
+    rows = len(labels)
+    classes, index, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    wanted = round(rows * fraction)
+    exact = counts * (wanted / rows)
+    shares = np.floor(exact).astype(int)
+    room = counts - 1 if len(classes) > 1 else counts
+    for c in np.argsort(shares - exact, kind="stable"):
+        if shares.sum() < wanted and shares[c] < room[c]:
+            shares[c] += 1
+    if shares.sum() == 0 or shares.sum() == rows:
+        raise ValueError(
+            f"{rows} row(s) cannot be split with a share of {fraction:g} kept back: one part "
+            f"would be empty; pass more rows, or another share"
+        )
+    shuffled = Stream(seed, purpose).permutation(rows)
+    kept_back = np.zeros(rows, bool)
+    for c in range(len(classes)):
+        kept_back[shuffled[index[shuffled] == c][: shares[c]]] = True
+    return np.flatnonzero(~kept_back), np.flatnonzero(kept_back)

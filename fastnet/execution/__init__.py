@@ -1,0 +1,1 @@
+"""What executes the math: the ops contract, the backends, and their registry."""

@@ -1,0 +1,331 @@
+"""The executor: owns a network's buffers and runs the math over them.
+
+This class is the NumPy backend and the portable one: another backend replaces where buffers live
+(``put``, ``empty``, ``get``) and how many steps run in one call (``run_steps``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from fastnet import backprop
+from fastnet.execution import codes, tables
+from fastnet.execution.buffers import (
+    BATCH,
+    CLOCK,
+    HALTED,
+    HITS,
+    LOSS,
+    ROW,
+    SCALARS,
+    STEP,
+    TOTAL_HITS,
+    TOTAL_LOSS,
+    TOTALS,
+    Buffer,
+    Control,
+    Data,
+    Parameters,
+    Update,
+    Work,
+)
+from fastnet.layers import Dense
+from fastnet.losses import Loss
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+# Rows that pass through the network together when there is no smaller batch: enough for matrix
+# products to run at full speed, few enough for a block's activations to stay in cache.
+BLOCK_ROWS = 1024
+
+
+class LayerTrace(NamedTuple):
+    """What one layer computed: ``Z A dZ`` (rows, outputs), ``dW`` (inputs, outputs), ``db``.
+
+    ``layer["dZ"]`` reads the same as ``layer.dZ``.
+    """
+
+    Z: Array
+    A: Array
+    dZ: Array
+    dW: Array
+    db: Array
+
+    def __getitem__(self, key: Any) -> Any:
+        """Return a part by its name or position."""
+        return getattr(self, key) if isinstance(key, str) else tuple.__getitem__(self, key)
+
+
+class Snapshot(NamedTuple):
+    """Parameters, optimizer state and step counter at the end of an epoch."""
+
+    theta: Buffer
+    state: Buffer
+    step: int
+
+
+class Executor:
+    """Runs the math of one network in one dtype.
+
+    Parameters
+    ----------
+    layers : sequence of Dense
+    loss : Loss
+    dtype : numpy.dtype
+        float32 or float64.
+    """
+
+    name: ClassVar[str] = "numpy"
+    # How many steps may run before the caller looks for an interrupt or a halt.
+    steps_per_call: ClassVar[int] = 1
+    device: str = "CPU"
+    threads: int = 1
+
+    def __init__(self, layers: Sequence[Dense], loss: Loss, dtype: np.dtype[Any]) -> None:
+        self.layers, self.loss, self.dtype = tuple(layers), loss, dtype
+        self.table = tables.build(layers, loss, codes.NO_HITS)
+        size = self.table.parameters
+        self.parameters = Parameters(
+            self.empty(size, dtype), self.empty(size, dtype), self.empty((0, size), dtype)
+        )
+        self.control = Control(
+            scalars=np.zeros(SCALARS),
+            clock=np.zeros(CLOCK, np.int64),
+            totals=np.zeros(TOTALS),
+            rates=np.zeros(1),
+            scales=np.zeros(1),
+        )
+        self._work: dict[int, Work] = {}
+
+    @property
+    def math(self) -> ModuleType:
+        """The functions of ``backprop.py`` over this backend's ops."""
+        return backprop
+
+    # -- where buffers live -------------------------------------------------------------------
+
+    def empty(self, shape: int | tuple[int, ...], dtype: Any) -> Buffer:
+        """Return a new buffer with no content to rely on."""
+        return np.empty(shape, dtype)
+
+    def put(self, array: Array) -> Buffer:
+        """Return a device copy of a host array; on the host, the array itself."""
+        return array
+
+    def get(self, buffer: Buffer) -> Array:
+        """Return a host copy of a buffer."""
+        return np.array(buffer)
+
+    # -- parameters and state -----------------------------------------------------------------
+
+    @property
+    def theta(self) -> Array:
+        """The flat parameters, as a copy on the host."""
+        return self.get(self.parameters.theta)
+
+    @theta.setter
+    def theta(self, vector: Array) -> None:
+        self.parameters.theta[...] = self.put(np.ascontiguousarray(vector, self.dtype))
+
+    def snapshot(self) -> Snapshot:
+        """Return a copy of everything that a step changes."""
+        parameters = self.parameters
+        step = int(self.control.clock[STEP])
+        return Snapshot(parameters.theta.copy(), parameters.state.copy(), step)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back to a snapshot."""
+        if self.parameters.state.shape != snapshot.state.shape:
+            state = self.empty(snapshot.state.shape, self.dtype)
+            self.parameters = self.parameters._replace(state=state)
+        self.parameters.theta[...] = snapshot.theta
+        self.parameters.state[...] = snapshot.state
+        self.control.clock[STEP] = snapshot.step
+
+    def reset_state(self, slots: int) -> None:
+        """Forget the optimizer's state and make room for ``slots`` vectors of zeros."""
+        state = self.empty((slots, self.table.parameters), self.dtype)
+        state.fill(0)
+        self.parameters = self.parameters._replace(state=state)
+        self.control.clock[STEP] = 0
+
+    def set_rule(self, rule: int) -> None:
+        """Say how rows count as hits; the codes are ``NO_HITS``, ``ARGMAX_HITS`` and so on."""
+        self.table.records[-1]["rule"] = rule
+
+    def load(self, features: Array, targets: Array, weights: Array | None, scale: float) -> Data:
+        """Return rows as the math takes them, in the order in which they came."""
+        none = np.empty(0, self.dtype)
+        return Data(
+            self.put(features),
+            self.put(targets),
+            self.put(none if weights is None else weights),
+            self.put(np.arange(len(features), dtype=np.int32)),
+            scale,
+        )
+
+    def work(self, capacity: int, table: tables.Table | None = None) -> Work:
+        """Return buffers for blocks of ``capacity`` rows, made at first use and kept."""
+        if table is None and capacity in self._work:
+            return self._work[capacity]
+        sizes = table or self.table
+        work = Work(
+            capacity,
+            self.empty(capacity * sizes.values, self.dtype),
+            self.empty(capacity * sizes.deltas, self.dtype),
+            self.empty(capacity * sizes.outputs, self.dtype),
+            self.empty(capacity, self.dtype),
+            self.empty(capacity, self.dtype),
+            self.empty(capacity, self.dtype),
+        )
+        if table is None:
+            self._work[capacity] = work
+        return work
+
+    # -- training -----------------------------------------------------------------------------
+
+    def begin_training(self, data: Data, batch_size: int, update: Update) -> None:
+        """Prepare to train on ``data`` in batches; a short last batch is a step of its own."""
+        self._data, self._batch_size, self._update = data, batch_size, update
+        self._training_work = self.work(min(batch_size, BLOCK_ROWS))
+        self.control.scalars[HALTED] = 0
+
+    def begin_epoch(self, order: Array, rates: Array, scales: Array) -> None:
+        """Take the epoch's order of rows and, per step, learning rate and 1 / sum of weights."""
+        self._data = self._data._replace(order=self.put(order))
+        self.control = self.control._replace(rates=self.put(rates), scales=self.put(scales))
+        self.control.clock[1:] = 0
+        self.control.totals.fill(0)
+
+    def run_steps(self, begin: int, end: int) -> None:
+        """Run the steps ``begin`` to ``end`` of the epoch, at most to the first bad one."""
+        total = len(self._data.order)
+        with np.errstate(all="ignore"):  # what is not finite halts the run and is reported there
+            for step in range(begin, end):
+                rows = min(self._batch_size, total - step * self._batch_size)
+                self.math.step(
+                    self.table.records,
+                    self._update,
+                    self.parameters,
+                    self._data,
+                    self._training_work,
+                    self.control,
+                    rows,
+                )
+                if self.control.scalars[HALTED]:
+                    return
+
+    @property
+    def halted(self) -> bool:
+        """Whether a step had a loss that is not finite."""
+        return bool(self.control.scalars[HALTED])
+
+    @property
+    def batches_done(self) -> int:
+        """Good steps since the epoch began."""
+        return int(self.control.clock[BATCH])
+
+    def epoch_sums(self) -> tuple[float, float]:
+        """Return the sums of weight * loss and weight * hit over the epoch so far."""
+        totals = self.control.totals
+        return float(totals[TOTAL_LOSS]), float(totals[TOTAL_HITS])
+
+    # -- without training ---------------------------------------------------------------------
+
+    def gradient(self, data: Data, scale: float) -> tuple[float, Array]:
+        """Return sum of weight * loss, and ``scale`` times its gradient, over all rows."""
+        work = self.work(min(len(data.order), BLOCK_ROWS))
+        with np.errstate(all="ignore"):
+            self._sweep(self.table, data, work, scale)
+        return float(self.control.scalars[LOSS]), self.get(self.parameters.gradient)
+
+    def evaluate(self, data: Data, work: Work | None = None) -> tuple[float, float]:
+        """Return the sums of weight * loss and weight * hit over all rows."""
+        rows = len(data.order)
+        control = self._quiet_control(1.0)
+        work = work or self.work(min(rows, BLOCK_ROWS))
+        with np.errstate(all="ignore"):
+            self.math.evaluate(self.table.records, self.parameters, data, work, control, rows)
+        return float(control.scalars[LOSS]), float(control.scalars[HITS])
+
+    def predict(self, features: Array, scale: float, *, logits: bool = False) -> Array:
+        """Return the outputs (rows, outputs), or what goes into the last activation."""
+        rows = len(features)
+        data = self.load(features, np.empty((0, 0), self.dtype), None, scale)
+        work, control = self.work(min(rows, BLOCK_ROWS)), self._quiet_control(0.0)
+        records, math = self.table.records, self.math
+        view = math.z_of if logits else math.a_of
+        result = np.empty((rows, self.table.outputs), self.dtype)
+        with np.errstate(all="ignore"):
+            for first in range(0, rows, work.capacity):
+                block = min(work.capacity, rows - first)
+                math.predict(records, self.parameters, data, work, control, first, block)
+                result[first : first + block] = self.get(view(work, records[-1], 0, block))
+        return result
+
+    def trace(self, data: Data, scale: float) -> tuple[float, list[LayerTrace]]:
+        """Return sum of weight * loss, and everything every layer computed for all rows at once."""
+        rule = int(self.table.records[-1]["rule"])
+        table = tables.build(self.layers, self.loss, rule, keep_z=True)
+        rows, records, math = len(data.order), table.records, self.math
+        work = self.work(rows, table)
+        with np.errstate(all="ignore"):
+            self._sweep(table, data, work, scale)
+            math.activate_outputs(records, work, 0, rows)
+        gradient = self.parameters.gradient
+        traces = [
+            LayerTrace(
+                self.get(math.z_of(work, record, 0, rows)),
+                self.get(math.a_of(work, records[-1] if is_last else record, 0, rows)),
+                self.get(math.d_of(work, record, 0, rows)),
+                self.get(math.weights_of(gradient, record)),
+                self.get(math.biases_of(gradient, record)),
+            )
+            for record, is_last in zip(
+                records[1:-1], [False] * (len(records) - 3) + [True], strict=True
+            )
+        ]
+        return float(self.control.scalars[LOSS]), traces
+
+    def _sweep(self, table: tables.Table, data: Data, work: Work, scale: float) -> None:
+        control = self._quiet_control(scale)
+        self.math.sweep(table.records, self.parameters, data, work, control, len(data.order), 0)
+        self.control.scalars[LOSS] = control.scalars[LOSS]
+
+    def _quiet_control(self, scale: float) -> Control:
+        """Scalars of their own for work beside a training, whose clock must not move."""
+        return Control(
+            np.zeros(SCALARS),
+            np.zeros(CLOCK, np.int64),
+            np.zeros(TOTALS),
+            np.zeros(1),
+            np.full(1, scale),
+        )
+
+    def first_bad_layer(self) -> tuple[int | None, str]:
+        """Return which layer (from 1) has a value that is not finite, and which value it is.
+
+        Called after a halt: the parameters are those the bad step began with, and the block of
+        rows that it stopped at is still in the buffers, or is computed anew.
+        """
+        records, math, work = self.table.records, self.math, self._training_work
+        for l in range(1, len(records) - 1):
+            for what, view in (("weights", math.weights_of), ("biases", math.biases_of)):
+                if not np.isfinite(self.get(view(self.parameters.theta, records[l]))).all():
+                    return l, what
+        clock = self.control.clock.copy()
+        first_row = int(clock[ROW])
+        rows = min(self._batch_size, len(self._data.order) - first_row)
+        with np.errstate(all="ignore"):
+            for first in range(0, rows, work.capacity):
+                block = min(work.capacity, rows - first)
+                math.gather(records, self._data, work, clock, first, block)
+                math.forward(records, self.parameters.theta, work, clock, 0, block, 1)
+                for l in range(1, len(records) - 1):
+                    if not np.isfinite(self.get(math.a_of(work, records[l], 0, block))).all():
+                        return l, "outputs"
+        return None, "loss"

@@ -1,0 +1,132 @@
+"""Which backends there are, which of them can run here, and why not."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from fastnet import naming
+from fastnet.errors import BackendUnavailableError
+from fastnet.execution.executor import Executor
+from fastnet.version import __version__
+
+
+@dataclass(frozen=True)
+class BackendStatus:
+    """Whether a backend can run on this machine.
+
+    Attributes
+    ----------
+    name : str
+    available : bool
+    cause : str
+        Why it cannot run; empty where it can.
+    cure : str
+        What to do about it; empty where it can.
+    """
+
+    name: str
+    available: bool
+    cause: str = ""
+    cure: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as a dictionary."""
+        return asdict(self)
+
+
+def _numpy() -> BackendStatus:
+    return BackendStatus("numpy", True)
+
+
+def _not_in_this_version(name: str, package: str) -> BackendStatus:
+    missing = importlib.util.find_spec(package) is None
+    also = f", and the package {package} is not installed" if missing else ""
+    return BackendStatus(
+        name,
+        False,
+        f"fastnet {__version__} has no {name} executor yet{also}",
+        "train on NumPy with backend='numpy', or let fastnet choose with backend='auto'",
+    )
+
+
+def _numba() -> BackendStatus:
+    return _not_in_this_version("numba", "numba")
+
+
+def _cupy() -> BackendStatus:
+    return _not_in_this_version("cupy", "cupy")
+
+
+_PROBES: dict[str, Callable[[], BackendStatus]] = {
+    "cupy": _cupy,
+    "numba": _numba,
+    "numpy": _numpy,
+}  # in the order in which "auto" prefers them
+
+
+def backends() -> dict[str, BackendStatus]:
+    """Return every backend by name: available or not, why not, and what to do.
+
+    Examples
+    --------
+    >>> fastnet.backends()["numpy"].available
+    True
+    """
+    return {name: probe() for name, probe in _PROBES.items()}
+
+
+def choose(backend: str | None) -> tuple[str, str]:
+    """Return the backend to use and why.
+
+    Parameters
+    ----------
+    backend : str or None
+        A backend's name, or ``"auto"`` for the first that is available: a GPU, then Numba, then
+        NumPy. None reads ``FASTNET_BACKEND`` and takes that as ``"auto"`` where it is not set.
+
+    Raises
+    ------
+    BackendUnavailableError
+        If a backend is named that cannot run here.
+    ValueError
+        If the name is not known.
+    """
+    said_by = "asked for"
+    if backend is None or backend == "auto":
+        from_environment = os.environ.get("FASTNET_BACKEND", "").strip()
+        if from_environment:
+            backend, said_by = from_environment, "asked for by FASTNET_BACKEND"
+    if backend is None or backend == "auto":
+        skipped: list[str] = []
+        for status in backends().values():
+            if status.available:
+                because = f" ({'; '.join(skipped)})" if skipped else ""
+                return status.name, f"chosen automatically{because}"
+            skipped.append(status.cause)
+        raise BackendUnavailableError("no backend is available")
+    if not isinstance(backend, str):
+        raise TypeError(
+            f"backend is {backend!r} ({type(backend).__name__}); expected a name: "
+            f"'auto', {', '.join(map(repr, _PROBES))}"
+        )
+    if backend not in _PROBES:
+        near = naming.suggestion(backend, [*_PROBES, "auto"])
+        raise ValueError(
+            f"backend is {backend!r}, which is not known{near} "
+            f"Expected one of: auto, {', '.join(_PROBES)}"
+        )
+    status = _PROBES[backend]()
+    if not status.available:
+        raise BackendUnavailableError(
+            f"the backend {backend!r} cannot run here: {status.cause}. What to do: {status.cure}."
+        )
+    return backend, said_by
+
+
+def executor_class(name: str) -> type[Executor]:
+    """Return the executor of a backend that `choose` has found available."""
+    return {"numpy": Executor}[name]

@@ -1,0 +1,195 @@
+"""The training loop: epochs, validation, divergence, interrupts."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnet import checks, interrupts, progress
+from fastnet.callbacks import Callback, EpochEnd
+from fastnet.data import splits
+from fastnet.data.targets import Codec
+from fastnet.errors import DivergenceError, TrainingInterrupted
+from fastnet.execution.buffers import Data
+from fastnet.history import History
+from fastnet.optimizers import Optimizer
+from fastnet.randomness import VALIDATION_SPLIT
+
+if TYPE_CHECKING:
+    from fastnet.network import Network
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Checked rows: features, targets as the math takes them, and weights or None."""
+
+    features: Array
+    targets: Array
+    weights: Array | None
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def __getitem__(self, index: Array) -> Rows:
+        weights = None if self.weights is None else self.weights[index]
+        return Rows(self.features[index], self.targets[index], weights)
+
+    @property
+    def total_weight(self) -> float:
+        """The sum of the row weights."""
+        return float(len(self)) if self.weights is None else float(self.weights.sum(dtype=float))
+
+
+def split_validation(
+    network: Network, rows: Rows, codec: Codec, validation: Any
+) -> tuple[Rows, Rows | None]:
+    """Return the rows to train on and to validate on, from a share, a pair, or None."""
+    if validation is None:
+        return rows, None
+    if isinstance(validation, tuple | list):
+        if len(validation) != 2:
+            raise ValueError(
+                f"validation has {len(validation)} elements; expected a share such as 0.1, "
+                f"a pair (X, y), or None"
+            )
+        held, _ = network.rows(
+            *validation, codec=codec, training=False, names=("validation X", "validation y")
+        )
+        return rows, held
+    share = checks.real_number(validation, "validation", above=0, below=1)
+    labels = rows.targets if rows.targets.ndim == 1 else np.zeros(len(rows), int)
+    kept, held_back = splits.stratified_split(labels, share, network.seed, VALIDATION_SPLIT)
+    return rows[kept], rows[held_back]
+
+
+def train(
+    network: Network,
+    rows: Rows,
+    held: Rows | None,
+    optimizer: Optimizer,
+    *,
+    batch_size: int | None,
+    epochs: int,
+    shuffle: bool,
+    callbacks: Sequence[Callback],
+    show: bool | None,
+) -> History:
+    """Train for ``epochs`` epochs and return their history.
+
+    The network keeps the last good epoch when the loss stops being finite and when Ctrl-C is
+    pressed.
+    """
+    executor = network.executor
+    batch = len(rows) if batch_size is None else min(batch_size, len(rows))
+    steps = math.ceil(len(rows) / batch)
+    data = executor.load(rows.features, rows.targets, rows.weights, network.input_scale)
+    validation = None
+    if held is not None:
+        validation = executor.load(held.features, held.targets, held.weights, network.input_scale)
+    history = History(len(rows))
+    good = executor.snapshot()
+    executor.begin_training(data, batch, optimizer.update())
+    with interrupts.deferred() as interrupt, progress.display(show, epochs, steps) as display:
+        try:
+            for _ in range(epochs):
+                order = _order(network, len(rows), shuffled=shuffle and batch < len(rows))
+                rates = np.full(steps, float(optimizer.learning_rate))
+                executor.begin_epoch(order, rates, _scales(rows, order, batch, steps))
+                began = time.perf_counter()
+                for begin in range(0, steps, executor.steps_per_call):
+                    end = min(begin + executor.steps_per_call, steps)
+                    executor.run_steps(begin, end)
+                    if executor.halted:
+                        raise _diverged(network, optimizer, history, steps)
+                    if interrupt.requested:
+                        raise KeyboardInterrupt
+                    display.steps_done(end - begin)
+                seconds = time.perf_counter() - began
+                row = _figures(network, rows, held, validation)
+                if not (network.is_finite() and all(map(math.isfinite, row.values()))):
+                    raise _diverged(network, optimizer, history, steps)
+                network.epoch += 1
+                good = executor.snapshot()
+                history.append({"epoch": network.epoch, **row}, seconds)
+                display.epoch_done(row)
+                if _stopped_by_callback(network, history, callbacks):
+                    break
+        except BaseException as error:
+            executor.restore(good)
+            if isinstance(error, KeyboardInterrupt):
+                raise TrainingInterrupted(
+                    f"interrupted; the network keeps {network.epoch} finished epoch(s)",
+                    network=network,
+                    history=history,
+                ) from None
+            raise
+    return history
+
+
+def _order(network: Network, rows: int, *, shuffled: bool) -> Array:
+    if not shuffled:
+        return np.arange(rows, dtype=np.int32)
+    order = np.asarray(network.provider.order(network.epoch, rows))
+    if order.shape != (rows,) or order.dtype.kind not in "iu":
+        raise ValueError(
+            f"the provider's order has shape {order.shape} and dtype {order.dtype}; "
+            f"expected ({rows},) integers"
+        )
+    if not (np.bincount(np.clip(order, 0, rows), minlength=rows + 1)[:rows] == 1).all():
+        raise ValueError(f"the provider's order is no permutation of 0 .. {rows - 1}")
+    return order.astype(np.int32)
+
+
+def _scales(rows: Rows, order: Array, batch: int, steps: int) -> Array:
+    """1 / (sum of the row weights) of every batch, and 0 where that sum is 0."""
+    begins = np.arange(steps) * batch
+    if rows.weights is None:
+        return 1 / np.minimum(batch, len(rows) - begins)
+    sums = np.add.reduceat(rows.weights[order].astype(np.float64), begins)
+    return np.divide(1, sums, out=np.zeros(steps), where=sums > 0)
+
+
+def _figures(
+    network: Network, rows: Rows, held: Rows | None, validation: Data | None
+) -> dict[str, float]:
+    loss, hits = network.executor.epoch_sums()
+    row = {"train_loss": loss / rows.total_weight}
+    if network.task_in_use == "classification":
+        row["train_accuracy"] = hits / rows.total_weight
+    if held is not None and validation is not None:
+        scores = network.scores(held, validation)
+        row |= {f"validation_{name}": value for name, value in scores.items()}
+    return row
+
+
+def _stopped_by_callback(network: Network, history: History, callbacks: Sequence[Callback]) -> bool:
+    end = EpochEnd(network, history, network.epoch)
+    for callback in callbacks:
+        callback(end)
+    return end.stop_reason is not None
+
+
+def _diverged(
+    network: Network, optimizer: Optimizer, history: History, steps: int
+) -> DivergenceError:
+    executor = network.executor
+    step = min(executor.batches_done + 1, steps)
+    layer, what = executor.first_bad_layer()
+    where = f"layer {layer} ({network.layers[layer - 1]}): its {what}" if layer else f"the {what}"
+    return DivergenceError(
+        f"training diverged in epoch {network.epoch + 1}, step {step} of {steps}, at {where} "
+        f"became NaN or infinite (learning rate {optimizer.learning_rate:g}). The network keeps "
+        f"{network.epoch} good epoch(s). Try a smaller learning rate, or scale the features",
+        epoch=network.epoch + 1,
+        step=step,
+        layer=layer,
+        learning_rate=optimizer.learning_rate,
+        history=history,
+    )

@@ -1,0 +1,94 @@
+"""What a training reports, epoch by epoch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+class History(Mapping[str, list[float]]):
+    """One list per quantity, one element per finished epoch.
+
+    ``history["train_loss"]``, and so on for ``epoch``, ``train_accuracy`` (classification),
+    ``validation_loss`` and ``validation_accuracy`` or ``validation_r2`` (with validation rows).
+    The training figures are means over the epoch while the parameters were changing; the
+    validation figures are taken at its end. Nothing in it depends on the clock: the same seed
+    gives the same history.
+
+    Attributes
+    ----------
+    rows : int
+        How many rows each epoch trained on.
+    seconds : list of float
+        How long each epoch's steps took, beside the results and not part of them.
+    """
+
+    def __init__(self, rows: int = 0) -> None:
+        self._columns: dict[str, list[float]] = {}
+        self.rows = rows
+        self.seconds: list[float] = []
+
+    def append(self, row: Mapping[str, float], seconds: float) -> None:
+        """Add the figures of one finished epoch."""
+        for key, value in row.items():
+            self._columns.setdefault(key, []).append(value)
+        self.seconds.append(seconds)
+
+    def __getitem__(self, key: str) -> list[float]:
+        if key not in self._columns:
+            known = ", ".join(self._columns) or "nothing yet"
+            raise KeyError(f"{key!r} is not in this history; it has {known}")
+        return self._columns[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def __repr__(self) -> str:
+        return f"History({len(self.seconds)} epochs: {', '.join(self._columns)})"
+
+    def to_dict(self) -> dict[str, list[float]]:
+        """Return the lists by name, as copies."""
+        return {key: list(values) for key, values in self._columns.items()}
+
+    def to_json(self, **options: Any) -> str:
+        """Return the lists as JSON; ``options`` go to ``json.dumps``."""
+        return json.dumps(self.to_dict(), allow_nan=False, **options)
+
+    def plot(self) -> Any:
+        """Draw the curves of loss and of accuracy (or R2) with matplotlib.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Save it with ``figure.savefig("curves.png")``; no display is needed.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        try:
+            from matplotlib.figure import Figure
+        except ImportError as error:
+            raise ImportError(
+                "History.plot needs matplotlib, which is not installed: "
+                "python -m pip install 'fastnet-nn[plot]'"
+            ) from error
+        scores = [name for name in ("accuracy", "r2") if any(k.endswith(name) for k in self)]
+        panels = ["loss", *scores]
+        figure = Figure(figsize=(5 * len(panels), 4), layout="constrained")
+        rows = figure.subplots(1, len(panels), squeeze=False)
+        for axes, quantity in zip(rows[0], panels, strict=True):
+            for part in ("train", "validation"):
+                if f"{part}_{quantity}" in self:
+                    axes.plot(self["epoch"], self[f"{part}_{quantity}"], label=part, marker=".")
+            axes.set_xlabel("epoch")
+            axes.set_ylabel({"r2": "R²"}.get(quantity, quantity))
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.grid(alpha=0.3)
+            axes.legend()
+        return figure

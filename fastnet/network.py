@@ -1,0 +1,483 @@
+"""The network: layers over one flat parameter vector, trained, asked, and looked into."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastnet import checks, fitting, losses, optimizers
+from fastnet.callbacks import Callback
+from fastnet.data import arrays, targets
+from fastnet.data.targets import Codec
+from fastnet.execution import codes, registry
+from fastnet.execution.buffers import Data
+from fastnet.execution.executor import LayerTrace
+from fastnet.fitting import Rows
+from fastnet.history import History
+from fastnet.layers import Dense, check_network
+from fastnet.losses import Loss
+from fastnet.optimizers import Optimizer
+from fastnet.randomness import Provider, provider
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Network:
+    """A feed-forward network with gradients derived by hand.
+
+    Parameters
+    ----------
+    layers : sequence of Dense
+        Each layer's inputs are the outputs of the one before.
+    loss : str or Loss
+        ``mse mae log_loss categorical_crossentropy`` (``binary_crossentropy`` is ``log_loss``).
+    backend : str, default "auto"
+        ``numpy``, ``numba``, ``cupy``, or ``auto`` for the fastest that is available. Where it
+        is ``auto``, the environment variable ``FASTNET_BACKEND`` is read first.
+    dtype : str or dtype, default "float32"
+        float32 or float64: parameters, activations and gradients.
+    seed : int or Provider, default 0
+        Where initial parameters and the order of rows come from.
+    threads : int, optional
+        How many threads a backend may use; ``FASTNET_NUM_THREADS`` where it is None. Results do
+        not depend on it. The NumPy backend runs in one thread (NumPy's BLAS minds its own).
+    precision : str, optional
+        None for arithmetic in ``dtype``; ``"tf32"`` is for GPUs alone.
+    input_scale : float, default 1.0
+        Features are multiplied by it on their way in, in training and in prediction.
+    task : str, default "auto"
+        ``classification``, ``regression``, or ``auto``: strings, integers and booleans are
+        classes, floats are quantities.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the layers do not chain, or output and loss do not fit, or an argument is off.
+    BackendUnavailableError
+        If the named backend cannot run here.
+
+    Examples
+    --------
+    >>> net = fastnet.Network(
+    ...     [fastnet.Dense(64, 32, "relu"), fastnet.Dense(32, 10, "softmax")],
+    ...     loss="categorical_crossentropy",
+    ... )
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Dense],
+        *,
+        loss: str | Loss,
+        backend: str = "auto",
+        dtype: Any = "float32",
+        seed: int | Provider = 0,
+        threads: int | None = None,
+        precision: str | None = None,
+        input_scale: float = 1.0,
+        task: str = "auto",
+    ) -> None:
+        self.loss = losses.loss(loss)
+        self.layers = check_network(layers, self.loss)
+        self.dtype = _float_dtype(dtype)
+        self.provider = provider(seed)
+        self.threads = _threads(threads)
+        self.input_scale = checks.real_number(input_scale, "input_scale", above=0)
+        if task not in targets.TASKS:
+            raise ValueError(f"task is {task!r}; expected one of {', '.join(targets.TASKS)}")
+        self.task = task
+        self.backend, self.backend_reason = registry.choose(backend)
+        self.precision = _precision(precision, self.backend)
+        self.epoch = 0
+        self._codec: Codec | None = None
+        self._optimizer: Optimizer | None = None
+        self._start_executor()
+        self.parameters = self.provider.parameters(self.layers)
+
+    def _start_executor(self) -> None:
+        self.executor = registry.executor_class(self.backend)(self.layers, self.loss, self.dtype)
+
+    # -- what it is -------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        layers = ", ".join(map(str, self.layers))
+        return (
+            f"Network([{layers}], loss={self.loss.name!r}, backend={self.backend!r}, "
+            f"dtype={self.dtype.name!r})"
+        )
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers training may change."""
+        return sum(layer.parameter_count for layer in self.layers)
+
+    @property
+    def parameters(self) -> Array:
+        """The flat parameters: layer by layer W (inputs, outputs) row by row, then b; a copy.
+
+        Setting it copies the vector in; it must have ``parameter_count`` finite real numbers.
+        """
+        return self.executor.theta
+
+    @parameters.setter
+    def parameters(self, vector: Any) -> None:
+        array = np.asarray(vector)
+        arrays.require_real(array, "parameters")
+        if array.shape != (self.parameter_count,):
+            raise ValueError(
+                f"parameters has shape {array.shape}; expected ({self.parameter_count},): "
+                f"layer by layer the weights, then the biases"
+            )
+        arrays.require_finite(array, "parameters")
+        if array.dtype == np.uint8:
+            array = array.astype(self.dtype)
+        self.executor.theta = arrays.in_dtype(array, self.dtype, "parameters")
+
+    def blocks(self) -> list[tuple[str, int, tuple[int, ...]]]:
+        """Return name, first position and shape of every block of ``parameters``.
+
+        ``layer_1.weights`` (inputs, outputs), ``layer_1.biases`` (outputs,), ``layer_2.weights``,
+        and so on.
+        """
+        result: list[tuple[str, int, tuple[int, ...]]] = []
+        begin = 0
+        for number, layer in enumerate(self.layers, 1):
+            for part, shape in (
+                ("weights", (layer.inputs, layer.outputs)),
+                ("biases", (layer.outputs,)),
+            ):
+                result.append((f"layer_{number}.{part}", begin, shape))
+                begin += math.prod(shape)
+        return result
+
+    def state_dict(self) -> dict[str, Array]:
+        """Return copies of the parameters by name: ``layer_1.weights``, ``layer_1.biases``, ..."""
+        theta = self.parameters
+        return {
+            name: theta[begin : begin + math.prod(shape)].reshape(shape)
+            for name, begin, shape in self.blocks()
+        }
+
+    @property
+    def seed(self) -> int:
+        """The seed; 0 where a provider without one was given."""
+        return int(getattr(self.provider, "seed", 0))
+
+    @property
+    def known_codec(self) -> Codec | None:
+        """What training has found out about the targets; None before."""
+        return self._codec
+
+    @property
+    def codec(self) -> Codec:
+        """What is known of the targets; before training, classes are 0, 1, ..."""
+        if self._codec is not None:
+            return self._codec
+        last = self.layers[-1]
+        return targets.untrained_codec(last.outputs, last.activation, self.loss, self.task)
+
+    @property
+    def classes(self) -> Array | None:
+        """The class labels, sorted; None for regression and multilabel targets."""
+        return self.codec.classes
+
+    @property
+    def task_in_use(self) -> str:
+        """``classification`` or ``regression``, as the targets have decided."""
+        return self.codec.task
+
+    def is_finite(self) -> bool:
+        """Whether every parameter is finite."""
+        return bool(np.isfinite(self.executor.theta).all())
+
+    def to(self, backend: str | None = None, *, dtype: Any = None) -> Network:
+        """Return the same network on another backend or in another dtype, as a copy.
+
+        Parameters, classes, optimizer state and epoch counter come along.
+        """
+        other = Network.__new__(Network)
+        other.__dict__ |= self.__dict__
+        if backend is not None:
+            other.backend, other.backend_reason = registry.choose(backend)
+            other.precision = _precision(self.precision, other.backend)
+        other.dtype = self.dtype if dtype is None else _float_dtype(dtype)
+        other._start_executor()
+        snapshot = self.executor.snapshot()
+        state = self.executor.get(snapshot.state)
+        other.parameters = self.parameters
+        other.executor.reset_state(len(state))
+        other.executor.restore(
+            other.executor.snapshot()._replace(
+                state=other.executor.put(state.astype(other.dtype)), step=snapshot.step
+            )
+        )
+        return other
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Network:
+        return self.to()
+
+    # -- training ---------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        optimizer: str | Optimizer | None = None,
+        batch_size: int | None = 32,
+        epochs: int = 10,
+        validation: float | tuple[Any, Any] | None = None,
+        shuffle: bool = True,
+        sample_weight: Any = None,
+        callbacks: Sequence[Callback] = (),
+        progress: bool | None = None,
+    ) -> History:
+        """Train for some epochs more.
+
+        Called again with the same optimizer settings, it goes on with the optimizer's state and
+        the epoch counter; with other settings the state starts anew.
+
+        Parameters
+        ----------
+        X : array_like
+            (rows, inputs) real and finite. uint8 stays as it is and is scaled batch by batch.
+        y : array_like
+            (rows,) labels or quantities, or (rows, outputs): one-hot, multilabel or quantities.
+        optimizer : str or Optimizer, optional
+            Settings; by default those of the last call, and ``adam`` in the first.
+        batch_size : int or None, default 32
+            Rows per step: 1 is one sample at a time, None is all rows. A short last batch is
+            trained on, too.
+        epochs : int, default 10
+            Passes over the rows.
+        validation : float, (X, y) or None, default None
+            A share of the rows to keep back (stratified by class), or rows of their own.
+        shuffle : bool, default True
+            Whether every epoch visits the rows in a new order.
+        sample_weight : array_like, optional
+            (rows,) finite numbers from 0 on; losses and accuracies are weighted means.
+        callbacks : sequence of callables, default ()
+            Called with an `EpochEnd` after every epoch.
+        progress : bool or None, default None
+            Show progress on stderr: True, False, or None for only on a terminal.
+
+        Returns
+        -------
+        History
+            The figures of these epochs.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is off; nothing is changed then.
+        DivergenceError
+            If a value stops being finite; the last good epoch's parameters are kept.
+        TrainingInterrupted
+            If Ctrl-C is pressed; the last finished epoch's parameters are kept.
+        """
+        settings = optimizers.optimizer(optimizer or self._optimizer or "adam")
+        if batch_size is not None:
+            batch_size = checks.whole_number(batch_size, "batch_size", at_least=1)
+        epochs = checks.whole_number(epochs, "epochs", at_least=1)
+        shuffle = checks.truth(shuffle, "shuffle")
+        if progress is not None:
+            progress = checks.truth(progress, "progress")
+        for callback in callbacks:
+            if not callable(callback):
+                raise TypeError(f"callbacks has {callback!r}; expected functions of one argument")
+        rows, codec = self.rows(X, y, sample_weight, codec=self._codec, training=True)
+        rows, held = fitting.split_validation(self, rows, codec, validation)
+
+        self._codec = codec
+        self.executor.set_rule(codec.rule(self.layers[-1].outputs))
+        if settings != self._optimizer:
+            self.executor.reset_state(settings.slots)
+            self._optimizer = settings
+        return fitting.train(
+            self,
+            rows,
+            held,
+            settings,
+            batch_size=batch_size,
+            epochs=epochs,
+            shuffle=shuffle,
+            callbacks=callbacks,
+            show=progress,
+        )
+
+    # -- asking -----------------------------------------------------------------------------------
+
+    def forward(self, X: Any) -> Array:
+        """Return the raw outputs, (rows, outputs), after the last activation."""
+        return self.executor.predict(self._features(X), self.input_scale)
+
+    def predict(self, X: Any) -> Array:
+        """Return class labels as they were given, or values for regression.
+
+        Returns
+        -------
+        array
+            (rows,) labels or values; (rows, outputs) zeros and ones for multilabel targets, and
+            values for several outputs.
+        """
+        codec, last = self.codec, self.layers[-1]
+        if codec.task == "regression":
+            values = self.forward(X)
+            return values[:, 0] if codec.vector and last.outputs == 1 else values
+        # Classes are decided on logits: outputs that have saturated are equal, logits are not.
+        z = self.executor.predict(self._features(X), self.input_scale, logits=True)
+        above = z > last.activation.score_threshold
+        if codec.classes is None:
+            return above.astype(np.int64)
+        chosen = above[:, 0].astype(np.intp) if last.outputs == 1 else z.argmax(axis=1)
+        labels: Array = codec.classes[chosen]
+        return labels
+
+    def predict_proba(self, X: Any) -> Array:
+        """Return the probability of every class, (rows, classes).
+
+        A single sigmoid output p becomes the two columns 1 - p and p.
+
+        Raises
+        ------
+        ValueError
+            If the outputs are no probabilities.
+        """
+        last = self.layers[-1].activation
+        if self.task_in_use != "classification" or last.name not in ("sigmoid", "softmax"):
+            raise ValueError(
+                f"the network's outputs are no probabilities (task {self.task_in_use}, last "
+                f"activation {last}); use forward(X) for the raw outputs"
+            )
+        p = self.forward(X)
+        return np.concatenate([1 - p, p], axis=1) if p.shape[1] == 1 else p
+
+    def evaluate(self, X: Any, y: Any, *, sample_weight: Any = None) -> dict[str, float]:
+        """Return ``loss`` with ``accuracy`` (classification) or ``r2`` (regression).
+
+        The accuracy of multilabel targets counts the rows in which every label is right. R2 is
+        the mean over outputs of 1 - (residual sum of squares) / (total sum of squares); an output
+        whose targets are all equal counts 1 if it is met exactly and 0 otherwise.
+        """
+        rows, codec = self.rows(X, y, sample_weight, codec=self._codec, training=False)
+        self.executor.set_rule(codec.rule(self.layers[-1].outputs))
+        return self.scores(rows, self._load(rows))
+
+    def scores(self, rows: Rows, data: Data) -> dict[str, float]:
+        """Return what `evaluate` returns, for rows that are checked and loaded."""
+        loss, hits = self.executor.evaluate(data)
+        result = {"loss": loss / rows.total_weight}
+        if self.executor.table.records[-1]["rule"] != codes.NO_HITS:
+            return result | {"accuracy": hits / rows.total_weight}
+        return result | {"r2": self._r2(rows)}
+
+    def _r2(self, rows: Rows) -> float:
+        outputs = self.executor.predict(rows.features, self.input_scale).astype(np.float64)
+        w = np.ones(len(rows)) if rows.weights is None else rows.weights.astype(np.float64)
+        t = rows.targets.astype(np.float64)
+        residual = w @ (t - outputs) ** 2
+        spread = w @ (t - np.average(t, axis=0, weights=w)) ** 2
+        constant = np.where(residual == 0, 1.0, 0.0)
+        r2 = np.where(spread > 0, 1 - residual / np.where(spread > 0, spread, 1), constant)
+        return float(r2.mean())
+
+    # -- looking into it --------------------------------------------------------------------------
+
+    def loss_and_gradient(
+        self, X: Any, y: Any, *, sample_weight: Any = None
+    ) -> tuple[float, Array]:
+        """Return the loss over all rows and its gradient by the flat parameters.
+
+        Returns
+        -------
+        loss : float
+        gradient : array
+            (parameter_count,), in the order of ``parameters``.
+        """
+        rows, _ = self.rows(X, y, sample_weight, codec=self._codec, training=False)
+        total = rows.total_weight
+        loss, gradient = self.executor.gradient(self._load(rows), 1 / total)
+        return loss / total, gradient
+
+    def trace(self, X: Any, y: Any, *, sample_weight: Any = None) -> list[LayerTrace]:
+        """Return ``Z A dZ dW db`` of every layer for all rows at once, as copies.
+
+        ``trace[0].Z`` (or ``trace[0]["Z"]``) is what the first layer's activation is given, the
+        gradients are those of the loss that `loss_and_gradient` returns.
+        """
+        rows, _ = self.rows(X, y, sample_weight, codec=self._codec, training=False)
+        return self.executor.trace(self._load(rows), 1 / rows.total_weight)[1]
+
+    # -- shared -----------------------------------------------------------------------------------
+
+    def rows(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        codec: Codec | None,
+        training: bool,
+        names: tuple[str, str] = ("X", "y"),
+    ) -> tuple[Rows, Codec]:
+        """Check rows and encode their targets; nothing of the network changes."""
+        features = self._features(X, names[0])
+        last = self.layers[-1]
+        encoded, codec = targets.encode(
+            y,
+            len(features),
+            last.outputs,
+            last.activation,
+            self.loss,
+            self.task,
+            self.dtype,
+            codec,
+            training=training,
+            name=names[1],
+        )
+        weights = arrays.sample_weights(sample_weight, len(features), self.dtype)
+        return Rows(features, encoded, weights), codec
+
+    def _features(self, X: Any, name: str = "X") -> Array:
+        return arrays.features(X, self.dtype, inputs=self.layers[0].inputs, name=name)
+
+    def _load(self, rows: Rows) -> Data:
+        return self.executor.load(rows.features, rows.targets, rows.weights, self.input_scale)
+
+
+def _float_dtype(dtype: Any) -> np.dtype[Any]:
+    for known in (np.dtype("float32"), np.dtype("float64")):
+        try:
+            if dtype is not None and np.dtype(dtype) == known:
+                return known
+        except TypeError:
+            break
+    raise ValueError(f"dtype is {dtype!r}; expected 'float32' or 'float64'")
+
+
+def _threads(threads: int | None) -> int | None:
+    name, value = "threads", threads
+    if threads is None and os.environ.get("FASTNET_NUM_THREADS", "").strip():
+        name, text = "FASTNET_NUM_THREADS", os.environ["FASTNET_NUM_THREADS"].strip()
+        if not text.isdigit():
+            raise ValueError(f"{name} is {text!r}; expected a whole number, 1 or larger")
+        value = int(text)
+    if value is None:
+        return None
+    machine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(checks.whole_number(value, name, at_least=1), machine or 1)
+
+
+def _precision(precision: str | None, backend: str) -> str | None:
+    if precision not in (None, "tf32"):
+        raise ValueError(f"precision is {precision!r}; expected None or 'tf32'")
+    if precision == "tf32" and backend != "cupy":
+        raise ValueError(
+            f"precision is 'tf32', which is arithmetic of NVIDIA GPUs, and the backend is "
+            f"{backend!r}; leave precision out, or use backend='cupy'"
+        )
+    return precision

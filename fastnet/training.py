@@ -1,0 +1,351 @@
+"""``fastnet.train``: from data to a trained and tested network in one call."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastnet import activations, checks, losses, optimizers
+from fastnet.callbacks import Callback
+from fastnet.data import arrays, dataset, splits, targets
+from fastnet.history import History
+from fastnet.layers import Dense
+from fastnet.losses import Loss
+from fastnet.network import Network
+from fastnet.optimizers import Optimizer
+from fastnet.randomness import Provider, provider
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+TEST_FRACTION = 0.2
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a training ran.
+
+    ``report["backend"]`` reads the same as ``report.backend``.
+
+    Attributes
+    ----------
+    backend, reason : str
+        Which backend ran, and why that one.
+    device : str
+        What it ran on.
+    threads : int
+        How many threads the backend used.
+    dtype, precision : str
+        The numbers' type, and the arithmetic where it differs from it.
+    parameters : int
+        How many numbers were trained.
+    rows, epochs : int
+        Training rows, and epochs that were finished.
+    seconds : float
+        Wall time of the training steps, validation and start-up not included.
+    samples_per_second : float
+        rows * epochs / seconds.
+    """
+
+    backend: str
+    reason: str
+    device: str
+    threads: int
+    dtype: str
+    precision: str
+    parameters: int
+    rows: int
+    epochs: int
+    seconds: float
+    samples_per_second: float
+
+    def __getitem__(self, key: str) -> Any:
+        return self.to_dict()[key]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as a dictionary."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What `train` returns.
+
+    Attributes
+    ----------
+    network : Network
+        The trained network.
+    history : History
+        Its figures, epoch by epoch.
+    report : Report
+        Which backend ran and why, how fast.
+    test : dict
+        ``loss`` with ``accuracy`` or ``r2``, measured once at the end on rows kept back.
+    """
+
+    network: Network
+    history: History
+    report: Report
+    test: dict[str, float]
+
+    @property
+    def test_accuracy(self) -> float | None:
+        """The share of test rows that were right; None for regression."""
+        return self.test.get("accuracy")
+
+    @property
+    def test_r2(self) -> float | None:
+        """R2 on the test rows; None for classification."""
+        return self.test.get("r2")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return test figures, last training loss and report, as the command's ``--json`` does."""
+        return {
+            **{f"test_{name}": value for name, value in self.test.items()},
+            "train_loss": self.history["train_loss"][-1],
+            **self.report.to_dict(),
+        }
+
+
+def train(
+    data: Any = "digits",
+    y: Any = None,
+    *,
+    hidden: Sequence[int] | int = (128,),
+    activation: str | activations.Activation = "relu",
+    loss: str | Loss | None = None,
+    optimizer: str | Optimizer = "adam",
+    learning_rate: float | None = None,
+    batch_size: int | None = 32,
+    epochs: int = 30,
+    validation: float | tuple[Any, Any] | None = 0.1,
+    shuffle: bool = True,
+    sample_weight: Any = None,
+    backend: str = "auto",
+    dtype: Any = "float32",
+    seed: int | Provider = 0,
+    threads: int | None = None,
+    precision: str | None = None,
+    input_scale: float | None = None,
+    task: str = "auto",
+    callbacks: Sequence[Callback] = (),
+    progress: bool | None = None,
+) -> TrainResult:
+    """Make a network for the data, train it, and test it on rows that were kept back.
+
+    Parameters
+    ----------
+    data : str or array_like, default "digits"
+        The name of a data set, or X (rows, features). Of your own rows a fifth, stratified by
+        class, is kept back for the test; ``digits`` has test rows of its own.
+    y : array_like, optional
+        Labels or quantities, if ``data`` is X.
+    hidden : int or sequence of int, default (128,)
+        Units of the hidden layers; () for none.
+    activation : str or Activation, default "relu"
+        Of the hidden layers.
+    loss : str or Loss, optional
+        By default ``categorical_crossentropy`` with softmax outputs for classes, ``log_loss``
+        with sigmoid outputs for multilabel targets, and ``mse`` with linear outputs for
+        quantities. Classes with another loss get sigmoid outputs, and two classes a single one.
+    optimizer : str or Optimizer, default "adam"
+    learning_rate : float, optional
+        By default the optimizer's own.
+    batch_size, epochs, validation, shuffle, sample_weight, callbacks, progress
+        As in `Network.fit`; ``validation`` is taken from the rows that are left to train on.
+    backend, dtype, seed, threads, precision, task
+        As in `Network`.
+    input_scale : float, optional
+        By default what the data set says (digits: 1/16), and 1 for your own rows.
+
+    Returns
+    -------
+    TrainResult
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is off; each message says what was expected.
+    BackendUnavailableError
+        If a backend is named that cannot run here.
+    DivergenceError, TrainingInterrupted
+        See `Network.fit`; the interrupt carries the network.
+
+    Examples
+    --------
+    >>> run = fastnet.train(hidden=(64,), epochs=20)
+    >>> run.test_accuracy
+    """
+    prepared = prepare(
+        data,
+        y,
+        hidden=hidden,
+        activation=activation,
+        loss=loss,
+        sample_weight=sample_weight,
+        backend=backend,
+        dtype=dtype,
+        seed=seed,
+        threads=threads,
+        precision=precision,
+        input_scale=input_scale,
+        task=task,
+    )
+    return run(
+        prepared,
+        optimizer=resolve_optimizer(optimizer, learning_rate),
+        batch_size=batch_size,
+        epochs=epochs,
+        validation=validation,
+        shuffle=shuffle,
+        callbacks=callbacks,
+        progress=progress,
+    )
+
+
+class Prepared(NamedTuple):
+    """A network that is not trained yet, and its rows."""
+
+    network: Network
+    X_train: Array
+    y_train: Array
+    X_test: Array
+    y_test: Array
+    weights: Array | None
+
+
+def prepare(
+    data: Any,
+    y: Any,
+    *,
+    hidden: Sequence[int] | int,
+    activation: str | activations.Activation,
+    loss: str | Loss | None,
+    sample_weight: Any,
+    seed: int | Provider,
+    task: str,
+    input_scale: float | None,
+    **of_network: Any,
+) -> Prepared:
+    """Split the rows and make the network for them; the first half of `train`."""
+    of_seed = provider(seed)
+    rows = _rows(data, y, sample_weight, task, int(getattr(of_seed, "seed", 0)))
+    X_train, y_train, X_test, y_test, weights, scale = rows
+    layers, chosen, decided = _layers(X_train, y_train, y_test, hidden, activation, loss, task)
+    network = Network(
+        layers,
+        loss=chosen,
+        seed=of_seed,
+        task=decided,
+        input_scale=scale if input_scale is None else input_scale,
+        **of_network,
+    )
+    return Prepared(network, X_train, y_train, X_test, y_test, weights)
+
+
+def run(prepared: Prepared, **of_fit: Any) -> TrainResult:
+    """Train and test a prepared network; the second half of `train`."""
+    network, X_train, y_train, X_test, y_test, weights = prepared
+    history = network.fit(X_train, y_train, sample_weight=weights, **of_fit)
+    epochs, seconds = len(history.seconds), sum(history.seconds)
+    report = Report(
+        backend=network.backend,
+        reason=network.backend_reason,
+        device=network.executor.device,
+        threads=network.executor.threads,
+        dtype=network.dtype.name,
+        precision=network.precision or network.dtype.name,
+        parameters=network.parameter_count,
+        rows=history.rows,
+        epochs=epochs,
+        seconds=seconds,
+        samples_per_second=history.rows * epochs / seconds,
+    )
+    return TrainResult(network, history, report, network.evaluate(X_test, y_test))
+
+
+def resolve_optimizer(spec: str | Optimizer, learning_rate: float | None) -> Optimizer:
+    """Return the optimizer, with the learning rate put in where one is given."""
+    settings = optimizers.optimizer(spec)
+    if learning_rate is None:
+        return settings
+    rate = checks.real_number(learning_rate, "learning_rate", above=0)
+    if isinstance(spec, Optimizer) and rate != settings.learning_rate:
+        raise ValueError(
+            f"learning_rate is {rate:g} and optimizer is {settings}, which has a rate of its own; "
+            f"give one of them"
+        )
+    return settings.with_learning_rate(rate)
+
+
+def _rows(
+    data: Any, y: Any, sample_weight: Any, task: str, split_seed: int
+) -> tuple[Any, Any, Any, Any, Any, float]:
+    """Return training and test rows, weights of the training rows, and the scale."""
+    if isinstance(data, str):
+        if y is not None:
+            raise ValueError(
+                f"y was given together with the data set {data!r}, which has its own targets; "
+                f"leave y out, or pass X and y"
+            )
+        known = dataset.by_name(data)
+        X_train, y_train, X_test, y_test = known[1:5]
+        weights = arrays.sample_weights(sample_weight, len(X_train), np.dtype("float64"))
+        return X_train, y_train, X_test, y_test, weights, known.input_scale
+    if y is None:
+        raise TypeError(
+            "y is missing: expected train(X, y) with one target per row, or the name of a data "
+            "set, as in train('digits')"
+        )
+    X = arrays.matrix(data)
+    survey = targets.survey(y, len(X), task)
+    weights = arrays.sample_weights(sample_weight, len(X), np.dtype("float64"))
+    kept, held_back = splits.stratified_split(survey.strata, TEST_FRACTION, split_seed)
+    return (
+        X[kept],
+        survey.targets[kept],
+        X[held_back],
+        survey.targets[held_back],
+        None if weights is None else weights[kept],
+        1.0,
+    )
+
+
+def _layers(
+    X: Array,
+    y_train: Array,
+    y_test: Array,
+    hidden: Sequence[int] | int,
+    activation: str | activations.Activation,
+    loss: str | Loss | None,
+    task: str,
+) -> tuple[list[Dense], Loss, str]:
+    """Return layers, loss and task for these rows."""
+    survey = targets.survey(np.concatenate([y_train, y_test]), len(X) + len(y_test), task)
+    default_loss, output = {
+        "labels": ("categorical_crossentropy", "softmax"),
+        "multilabel": ("log_loss", "sigmoid"),
+        "values": ("mse", "linear"),
+    }[survey.kind]
+    chosen = losses.loss(default_loss if loss is None else loss)
+    outputs = survey.outputs
+    if survey.kind == "labels" and chosen.name != "categorical_crossentropy":
+        output = "sigmoid"
+        outputs = 1 if outputs == 2 and survey.targets.ndim == 1 else outputs
+    if survey.kind == "values" and not chosen.elementwise:
+        output = "sigmoid"
+    if isinstance(hidden, int):
+        hidden = (hidden,)
+    if not isinstance(hidden, list | tuple):
+        raise TypeError(
+            f"hidden is {hidden!r}; expected the sizes of the hidden layers, such as (128, 64)"
+        )
+    sizes = [X.shape[1]]
+    for units in hidden:
+        sizes.append(checks.whole_number(units, "hidden", at_least=1))
+    layers = [Dense(i, o, activation) for i, o in itertools.pairwise(sizes)]
+    decided = "regression" if survey.kind == "values" else "classification"
+    return [*layers, Dense(sizes[-1], outputs, output)], chosen, decided

@@ -1,0 +1,1 @@
+"""Kernels of the compiled backends: ``cpu`` for Numba, ``cuda`` for NVIDIA GPUs."""
