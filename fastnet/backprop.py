@@ -176,7 +176,7 @@ def bias_gradient(
 def backward(
     layers: Layers, theta: Buffer, gradient: Buffer, work: Work, rows: int, beta: int
 ) -> None:
-    """DW and db of every layer, last layer first; with ``beta`` 1 they are added to."""
+    """dW and db of every layer, last layer first; with ``beta`` 1 they are added to."""
     for l in range(len(layers) - 2, 0, -1):
         delta(layers, theta, work, l, 0, rows)
         weight_gradient(layers, gradient, work, l, rows, 0, layers[l]["inputs"], beta)
@@ -186,7 +186,7 @@ def backward(
 def update(
     optimizer: Update, parameters: Parameters, control: Control, begin: int, end: int
 ) -> None:
-    """Theta <- theta - step:  the elements ``begin`` to ``end`` of the flat vectors."""
+    """theta <- theta - step:  the elements ``begin`` to ``end`` of the flat vectors."""
     theta, gradient = parameters.theta[begin:end], parameters.gradient[begin:end]
     state, scalars = parameters.state, control.scalars
     if optimizer.kind == codes.SGD:

@@ -73,7 +73,7 @@ class MeanSquaredError(ElementwiseLoss):
 
     @staticmethod
     def value_and_gradient(d: Matrix, row_loss: Vector, a: Matrix, t: Matrix) -> None:
-        """L = 1/m sum_j (a_j - t_j)^2,  dl/da_j = 2 (a_j - t_j) / m."""
+        """l = 1/m sum_j (a_j - t_j)^2,  dl/da_j = 2 (a_j - t_j) / m."""
         np.subtract(a, t, out=d)
         np.mean(d * d, axis=1, out=row_loss)
         d *= d.dtype.type(2 / d.shape[1])
@@ -87,7 +87,7 @@ class MeanAbsoluteError(ElementwiseLoss):
 
     @staticmethod
     def value_and_gradient(d: Matrix, row_loss: Vector, a: Matrix, t: Matrix) -> None:
-        """L = 1/m sum_j |a_j - t_j|,  dl/da_j = sign(a_j - t_j) / m."""
+        """l = 1/m sum_j |a_j - t_j|,  dl/da_j = sign(a_j - t_j) / m."""
         np.subtract(a, t, out=d)
         np.mean(np.abs(d), axis=1, out=row_loss)
         np.sign(d, out=d)
@@ -120,7 +120,7 @@ class LogLoss(CrossEntropy):
 
     @staticmethod
     def sigmoid(d: Matrix, row_loss: Vector, z: Matrix, t: Matrix) -> None:
-        """L = 1/m sum_j [ softplus(z_j) - t_j z_j ],  dl/dz_j = (p_j - t_j) / m."""
+        """l = 1/m sum_j [ softplus(z_j) - t_j z_j ],  dl/dz_j = (p_j - t_j) / m."""
         np.mean(_softplus(z) - t * z, axis=1, out=row_loss)
         Sigmoid.forward(d, z, 0.0)
         d -= t
@@ -176,7 +176,7 @@ class CategoricalCrossEntropy(CrossEntropy):
 
     @staticmethod
     def sigmoid(d: Matrix, row_loss: Vector, z: Matrix, t: Matrix) -> None:
-        """L = sum_j t_j softplus(-z_j),  dl/dz_j = -t_j sigmoid(-z_j)."""
+        """l = sum_j t_j softplus(-z_j),  dl/dz_j = -t_j sigmoid(-z_j)."""
         np.negative(z, out=d)
         np.sum(t * _softplus(d), axis=1, out=row_loss)
         Sigmoid.forward(d, d, 0.0)
@@ -184,7 +184,7 @@ class CategoricalCrossEntropy(CrossEntropy):
 
     @staticmethod
     def softmax(d: Matrix, row_loss: Vector, z: Matrix, t: Matrix) -> None:
-        """L = sum_j t_j (lse - z_j),  dl/dz_j = p_j sum_k t_k - t_j."""
+        """l = sum_j t_j (lse - z_j),  dl/dz_j = p_j sum_k t_k - t_j."""
         np.subtract(z, z.max(axis=1, keepdims=True), out=d)
         e = np.exp(d)
         total = e.sum(axis=1, keepdims=True)

@@ -40,17 +40,17 @@ def _product(out: Buffer, a: Buffer, b: Buffer, beta: int) -> None:
 
 
 def matmul_nn(out: Buffer, a: Buffer, b: Buffer, beta: int) -> None:
-    """Out = a b + beta out."""
+    """out = a b + beta out."""
     _product(out, a, b, beta)
 
 
 def matmul_tn(out: Buffer, a: Buffer, b: Buffer, first: int, beta: int) -> None:
-    """Out = a[:, first:first+m]^T b + beta out."""
+    """out = a[:, first:first+m]^T b + beta out."""
     _product(out, a[:, first : first + len(out)].T, b, beta)
 
 
 def matmul_nt(out: Buffer, a: Buffer, b: Buffer, beta: int) -> None:
-    """Out = a b^T + beta out."""
+    """out = a b^T + beta out."""
     _product(out, a, b.T, beta)
 
 
@@ -58,18 +58,18 @@ def matmul_nt(out: Buffer, a: Buffer, b: Buffer, beta: int) -> None:
 
 
 def bias_activation(a: Buffer, z: Buffer, bias: Buffer, activation: int, alpha: float) -> None:
-    """Z += bias,  a = f(z)."""
+    """z += bias,  a = f(z)."""
     z += bias
     _ACTIVATION[activation].forward(a, z, alpha)
 
 
 def activation(a: Buffer, z: Buffer, activation: int, alpha: float) -> None:
-    """A = f(z)."""
+    """a = f(z)."""
     _ACTIVATION[activation].forward(a, z, alpha)
 
 
 def activation_backward(d: Buffer, a: Buffer, z: Buffer, activation: int, alpha: float) -> None:
-    """D = d * f'(z)."""
+    """d = d * f'(z)."""
     _ACTIVATION[activation].backward(d, a, z, alpha)
 
 
@@ -204,7 +204,7 @@ def count_step(scalars: Buffer, clock: Buffer, totals: Buffer, rows: int) -> Non
 
 
 def sgd_step(theta: Buffer, gradient: Buffer, scalars: Buffer) -> None:
-    """Theta -= rate g."""
+    """theta -= rate g."""
     if not scalars[HALTED]:
         SGD.step(theta, gradient, scalars[RATE])
 
@@ -217,7 +217,7 @@ def momentum_step(
     momentum: float,
     nesterov: int,
 ) -> None:
-    """V = momentum v + g,  theta -= rate v."""
+    """v = momentum v + g,  theta -= rate v."""
     if not scalars[HALTED]:
         SGD.momentum_step(theta, velocity, gradient, scalars[RATE], momentum, nesterov)
 

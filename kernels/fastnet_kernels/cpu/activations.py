@@ -1,0 +1,130 @@
+"""bias_activation, activation, activation_backward and column_sum.
+
+Fused: the bias is added and the activation applied in one pass over Z. Never materialised: masks.
+The branch on the kind stands outside the loops, so that each loop runs in vector lanes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastnet.execution.codes import ELU, LEAKY_RELU, LINEAR, RELU, SIGMOID, SOFTMAX, TANH
+from fastnet_kernels.cpu.compile import kernel
+from fastnet_kernels.cpu.elementary import exp, expm1, tanh
+
+
+@kernel
+def _apply(a: Any, z: Any, activation: int, alpha: float) -> None:
+    """Compute a = f(z) for flat a, z and every activation but softmax."""
+    real = a.dtype.type
+    slope = real(alpha)
+    if activation == RELU:
+        for i in range(z.size):
+            a[i] = real(0) if z[i] <= 0 else z[i]  # this way round a NaN stays one
+    elif activation == SIGMOID:
+        for i in range(z.size):
+            a[i] = real(1) / (real(1) + exp(-z[i]))
+    elif activation == TANH:
+        for i in range(z.size):
+            a[i] = tanh(z[i])
+    elif activation == LEAKY_RELU:
+        for i in range(z.size):
+            a[i] = z[i] if z[i] > 0 else slope * z[i]
+    elif activation == ELU:
+        for i in range(z.size):
+            a[i] = z[i] if z[i] > 0 else slope * expm1(min(z[i], real(0)))
+    else:
+        for i in range(z.size):
+            a[i] = z[i]
+
+
+@kernel
+def _softmax(a: Any, z: Any) -> None:
+    """Compute the softmax of every row; the exponentials of all rows in one flat loop."""
+    rows, m = z.shape
+    for i in range(rows):
+        largest = z[i, 0]
+        for j in range(1, m):
+            largest = z[i, j] if z[i, j] > largest else largest
+        for j in range(m):
+            a[i, j] = z[i, j] - largest
+    flat = a.reshape(a.size)
+    for k in range(flat.size):
+        flat[k] = exp(flat[k])
+    for i in range(rows):
+        total = a.dtype.type(0)
+        for j in range(m):
+            total += a[i, j]
+        for j in range(m):
+            a[i, j] /= total
+
+
+@kernel
+def bias_activation(a: Any, z: Any, bias: Any, activation: int, alpha: float) -> None:
+    """z += bias,  a = f(z)."""
+    rows, m = z.shape
+    if activation == RELU:
+        real = a.dtype.type
+        for i in range(rows):
+            for j in range(m):
+                s = z[i, j] + bias[j]
+                z[i, j] = s
+                a[i, j] = real(0) if s <= 0 else s
+    else:
+        for i in range(rows):
+            for j in range(m):
+                z[i, j] += bias[j]
+        if activation != LINEAR or a.ctypes.data != z.ctypes.data:
+            _apply(a.reshape(a.size), z.reshape(z.size), activation, alpha)
+
+
+@kernel
+def activation(a: Any, z: Any, activation: int, alpha: float) -> None:
+    """Compute a = f(z)."""
+    if activation == SOFTMAX:
+        _softmax(a, z)
+    else:
+        _apply(a.reshape(a.size), z.reshape(z.size), activation, alpha)
+
+
+@kernel
+def activation_backward(d: Any, a: Any, z: Any, activation: int, alpha: float) -> None:
+    """d = d * f'(z), from a alone."""
+    real = d.dtype.type
+    slope = real(alpha)
+    flat, out = d.reshape(d.size), a.reshape(a.size)
+    if activation == RELU:
+        for k in range(flat.size):
+            flat[k] = real(0) if out[k] <= 0 else flat[k]
+    elif activation == SIGMOID:
+        for k in range(flat.size):
+            flat[k] *= out[k] * (real(1) - out[k])
+    elif activation == TANH:
+        for k in range(flat.size):
+            flat[k] *= (real(1) - out[k]) * (real(1) + out[k])
+    elif activation == LEAKY_RELU:
+        for k in range(flat.size):
+            flat[k] = flat[k] * slope if out[k] <= 0 else flat[k]
+    elif activation == ELU:
+        for k in range(flat.size):
+            flat[k] = flat[k] * (out[k] + slope) if out[k] <= 0 else flat[k]
+    elif activation == SOFTMAX:
+        rows, m = d.shape
+        for i in range(rows):
+            mean = real(0)
+            for j in range(m):
+                mean += d[i, j] * a[i, j]
+            for j in range(m):
+                d[i, j] = (d[i, j] - mean) * a[i, j]
+
+
+@kernel
+def column_sum(out: Any, d: Any, beta: int) -> None:
+    """Compute out_j = sum_i d_ij + beta out_j, row after row."""
+    rows, m = d.shape
+    if beta == 0:
+        for j in range(m):
+            out[j] = 0
+    for i in range(rows):
+        for j in range(m):
+            out[j] += d[i, j]
