@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastnet import naming
+from fastnet import checks, naming
 from fastnet.execution import codes
 
 Matrix = np.ndarray[Any, np.dtype[Any]]
@@ -147,10 +147,7 @@ class LeakyReLU(Activation):
     alpha: float = 0.01
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.alpha) and self.alpha >= 0):
-            raise ValueError(
-                f"alpha of leaky_relu is {self.alpha!r}; expected a finite number, 0 or larger"
-            )
+        checks.real_number(self.alpha, "alpha of leaky_relu", at_least=0)
 
     def __str__(self) -> str:
         return f"leaky_relu({self.alpha:g})"
@@ -183,8 +180,7 @@ class ELU(Activation):
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.alpha) and self.alpha > 0):
-            raise ValueError(f"alpha of elu is {self.alpha!r}; expected a finite number above 0")
+        checks.real_number(self.alpha, "alpha of elu", above=0)
 
     def __str__(self) -> str:
         return f"elu({self.alpha:g})"

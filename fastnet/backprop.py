@@ -70,19 +70,21 @@ def d_of(work: Work, layer: Layer, begin: int, end: int) -> Buffer:
 # -- phases; each works on the rows ``begin`` to ``end`` of a block --------------------------------
 
 
-def gather(layers: Layers, data: Data, work: Work, clock: Buffer, first: int, rows: int) -> None:
-    """A_0 = scale * X[order];  ``first`` counts rows from the beginning of the batch."""
-    X = a_of(work, layers[0], 0, rows)
-    ops.gather_features(X, data.features, data.order, clock, first, data.scale)
+def gather(
+    layers: Layers, data: Data, work: Work, clock: Buffer, first: int, begin: int, end: int
+) -> None:
+    """A_0 = scale * X[order];  the block begins ``first`` rows into the batch."""
+    X = a_of(work, layers[0], begin, end)
+    ops.gather_features(X, data.features, data.order, clock, first + begin, data.scale)
 
 
 def gather_targets(
-    layers: Layers, data: Data, work: Work, clock: Buffer, first: int, rows: int
+    layers: Layers, data: Data, work: Work, clock: Buffer, first: int, begin: int, end: int
 ) -> None:
     """T and w of the same rows, T one-hot where the targets are classes."""
-    T = rows_of(work.targets, 0, layers[len(layers) - 1]["outputs"], work.capacity, 0, rows)
-    w = work.weights[:rows]
-    ops.gather_targets(T, w, data.targets, data.weights, data.order, clock, first)
+    T = rows_of(work.targets, 0, layers[len(layers) - 1]["outputs"], work.capacity, begin, end)
+    w = work.weights[begin:end]
+    ops.gather_targets(T, w, data.targets, data.weights, data.order, clock, first + begin)
 
 
 def forward(
@@ -173,16 +175,6 @@ def bias_gradient(
     ops.column_sum(biases_of(gradient, layer), d_of(work, layer, 0, rows), beta)
 
 
-def backward(
-    layers: Layers, theta: Buffer, gradient: Buffer, work: Work, rows: int, beta: int
-) -> None:
-    """dW and db of every layer, last layer first; with ``beta`` 1 they are added to."""
-    for l in range(len(layers) - 2, 0, -1):
-        delta(layers, theta, work, l, 0, rows)
-        weight_gradient(layers, gradient, work, l, rows, 0, layers[l]["inputs"], beta)
-        bias_gradient(layers, gradient, work, l, rows, beta)
-
-
 def update(
     optimizer: Update, parameters: Parameters, control: Control, begin: int, end: int
 ) -> None:
@@ -200,30 +192,44 @@ def update(
         ops.adam_step(theta, m, v, gradient, scalars, control.clock, beta_1, beta_2, epsilon)
 
 
-# -- the phases joined, one after the other -------------------------------------------------------
+# -- the phases joined ----------------------------------------------------------------------------
 
 
 def losses(
     layers: Layers,
-    parameters: Parameters,
+    theta: Buffer,
     data: Data,
     work: Work,
     control: Control,
     first: int,
-    rows: int,
+    begin: int,
+    end: int,
     training: int,
 ) -> None:
-    """Forward and loss of one block; the sums of loss and hits are added to the scalars."""
-    gather(layers, data, work, control.clock, first, rows)
-    gather_targets(layers, data, work, control.clock, first, rows)
-    forward(layers, parameters.theta, work, control.clock, 0, rows, training)
-    output_delta(layers, work, control.scalars, 0, rows)
-    ops.add_losses(control.scalars, work.row_loss[:rows], work.row_hits[:rows])
+    """Gather, forward and loss of the rows ``begin`` to ``end`` of the block at ``first``."""
+    gather(layers, data, work, control.clock, first, begin, end)
+    gather_targets(layers, data, work, control.clock, first, begin, end)
+    forward(layers, theta, work, control.clock, begin, end, training)
+    output_delta(layers, work, control.scalars, begin, end)
+
+
+def deltas(layers: Layers, theta: Buffer, work: Work, begin: int, end: int) -> None:
+    """dZ of every layer, the last layer first."""
+    for l in range(len(layers) - 2, 0, -1):
+        delta(layers, theta, work, l, begin, end)
+
+
+def gradients(layers: Layers, gradient: Buffer, work: Work, rows: int, beta: int) -> None:
+    """dW and db of every layer; with ``beta`` 1 they are added to."""
+    for l in range(1, len(layers) - 1):
+        weight_gradient(layers, gradient, work, l, rows, 0, layers[l]["inputs"], beta)
+        bias_gradient(layers, gradient, work, l, rows, beta)
 
 
 def sweep(
     layers: Layers,
-    parameters: Parameters,
+    theta: Buffer,
+    gradient: Buffer,
     data: Data,
     work: Work,
     control: Control,
@@ -234,9 +240,10 @@ def sweep(
     ops.begin_step(control.scalars, control.clock, control.rates, control.scales)
     for first in range(0, rows, work.capacity):
         block = min(work.capacity, rows - first)
-        losses(layers, parameters, data, work, control, first, block, training)
-        beta = 1 if first > 0 else 0
-        backward(layers, parameters.theta, parameters.gradient, work, block, beta)
+        losses(layers, theta, data, work, control, first, 0, block, training)
+        ops.add_losses(control.scalars, work.row_loss[:block], work.row_hits[:block])
+        deltas(layers, theta, work, 0, block)
+        gradients(layers, gradient, work, block, 1 if first > 0 else 0)
 
 
 def step(
@@ -249,23 +256,26 @@ def step(
     rows: int,
 ) -> None:
     """One step of training on the next ``rows`` rows of the epoch's order."""
-    sweep(layers, parameters, data, work, control, rows, 1)
+    theta, gradient = parameters.theta, parameters.gradient
+    sweep(layers, theta, gradient, data, work, control, rows, 1)
     ops.count_step(control.scalars, control.clock, control.totals, rows)
-    update(optimizer, parameters, control, 0, len(parameters.theta))
+    update(optimizer, parameters, control, 0, len(theta))
 
 
 def evaluate(
-    layers: Layers, parameters: Parameters, data: Data, work: Work, control: Control, rows: int
+    layers: Layers, theta: Buffer, data: Data, work: Work, control: Control, rows: int
 ) -> None:
     """L and hits over ``rows`` rows, block by block, without a gradient."""
     ops.begin_step(control.scalars, control.clock, control.rates, control.scales)
     for first in range(0, rows, work.capacity):
-        losses(layers, parameters, data, work, control, first, min(work.capacity, rows - first), 0)
+        block = min(work.capacity, rows - first)
+        losses(layers, theta, data, work, control, first, 0, block, 0)
+        ops.add_losses(control.scalars, work.row_loss[:block], work.row_hits[:block])
 
 
 def predict(
     layers: Layers,
-    parameters: Parameters,
+    theta: Buffer,
     data: Data,
     work: Work,
     control: Control,
@@ -273,6 +283,6 @@ def predict(
     rows: int,
 ) -> None:
     """Y = f_L(Z_L) of one block of rows; targets are not read."""
-    gather(layers, data, work, control.clock, first, rows)
-    forward(layers, parameters.theta, work, control.clock, 0, rows, 0)
+    gather(layers, data, work, control.clock, first, 0, rows)
+    forward(layers, theta, work, control.clock, 0, rows, 0)
     activate_outputs(layers, work, 0, rows)

@@ -6,17 +6,19 @@ import math
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
+
 
 def whole_number(value: Any, argument: str, *, at_least: int, at_most: int | None = None) -> int:
     """Return ``value`` as an int; refuse booleans, fractions and numbers out of range."""
     limits = f"a whole number, {at_least} or larger"
-    if at_most is not None:
-        limits = f"a whole number from {at_least} to {at_most}"
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{argument} is {value!r} ({type(value).__name__}); expected {limits}")
     number = int(value)
+    if at_most is not None and number > at_most:
+        limits = f"a whole number from {at_least} to {at_most}"
     if number < at_least or (at_most is not None and number > at_most):
-        raise ValueError(f"{argument} is {number}; expected {limits}")
+        raise ValueError(f"{argument} is {_shown(number)}; expected {limits}")
     return number
 
 
@@ -37,19 +39,28 @@ def real_number(
     expected = "a finite number" + (", " + " and ".join(bounds) if bounds else "")
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{argument} is {value!r} ({type(value).__name__}); expected {expected}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an integer beyond every float
+        number = math.inf
     if (
         not math.isfinite(number)
         or (above is not None and number <= above)
         or (at_least is not None and number < at_least)
         or (below is not None and number >= below)
     ):
-        raise ValueError(f"{argument} is {value!r}; expected {expected}")
+        raise ValueError(f"{argument} is {_shown(value)}; expected {expected}")
     return number
 
 
-def truth(value: Any, argument: str) -> bool:
-    """Return ``value`` as a bool; refuse everything but True and False."""
-    if not isinstance(value, bool):
-        raise TypeError(f"{argument} is {value!r} ({type(value).__name__}); expected True or False")
-    return value
+def _shown(value: Any) -> str:
+    text = str(value) if isinstance(value, np.generic) else repr(value)
+    return text if len(text) <= 40 else f"{text[:20]}... ({len(text)} digits)"
+
+
+def truth(value: Any, argument: str, *, or_none: str = "") -> Any:
+    """Return ``value`` if it is True or False, or None where ``or_none`` says what that means."""
+    if isinstance(value, bool) or (value is None and or_none):
+        return value
+    expected = "True or False" + (f", or None for {or_none}" if or_none else "")
+    raise TypeError(f"{argument} is {value!r} ({type(value).__name__}); expected {expected}")

@@ -10,9 +10,9 @@ import functools
 import itertools
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, NoReturn, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
 
-from fastnet.errors import BackendUnavailableError, DivergenceError, TrainingInterrupted
+from fastnet.errors import BackendUnavailableError, TrainingInterrupted
 
 try:
     import typer
@@ -58,7 +58,7 @@ def _with_exit_codes(command: Callable[P, None]) -> Callable[P, None]:
             _fail(INTERRUPTED, error if isinstance(error, TrainingInterrupted) else "interrupted")
         except BackendUnavailableError as error:
             _fail(NO_BACKEND, error)
-        except DivergenceError as error:
+        except ArithmeticError as error:  # a divergence, or kinks that cannot be avoided
             _fail(FAILED, error)
         except (ValueError, TypeError) as error:
             _fail(MISUSED, error)
@@ -143,12 +143,15 @@ def train(
 ) -> None:
     """Train a network and test it on rows that it has never seen."""
     from fastnet import training
+    from fastnet.fitting import Settings
 
     console = Console()
-    settings, rows_per_step = (
-        training.resolve_optimizer(optimizer, learning_rate),
-        _batch_size(batch_size),
-    )
+    settings: dict[str, Any] = {
+        "optimizer": training.resolve_optimizer(optimizer, learning_rate),
+        "batch_size": _batch_size(batch_size),
+        "epochs": epochs,
+    }
+    Settings.checked(**settings)  # before anything is shown
     prepared = training.prepare(
         data,
         None,
@@ -166,9 +169,7 @@ def train(
         _show_network(console, prepared.network, data)
     result = training.run(
         prepared,
-        optimizer=settings,
-        batch_size=rows_per_step,
-        epochs=epochs,
+        **settings,
         validation=validation or None,
     )
     if as_json:

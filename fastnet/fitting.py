@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnet import checks, interrupts, progress
+from fastnet import checks, interrupts, optimizers, progress
 from fastnet.callbacks import Callback, EpochEnd
 from fastnet.data import splits
 from fastnet.data.targets import Codec
@@ -64,30 +64,70 @@ def split_validation(
         )
         return rows, held
     share = checks.real_number(validation, "validation", above=0, below=1)
-    labels = rows.targets if rows.targets.ndim == 1 else np.zeros(len(rows), int)
+    labels = codec.strata(rows.targets)
     kept, held_back = splits.stratified_split(labels, share, network.seed, VALIDATION_SPLIT)
-    return rows[kept], rows[held_back]
+    training, held = rows[kept], rows[held_back]
+    for part, name in ((training, "train"), (held, "validate")):
+        if not part.total_weight:
+            raise ValueError(
+                f"sample_weight is 0 for every row to {name} on, after validation={share:g} of the "
+                f"rows was kept back; pass validation rows of your own, or None"
+            )
+    return training, held
 
 
-def train(
-    network: Network,
-    rows: Rows,
-    held: Rows | None,
-    optimizer: Optimizer,
-    *,
-    batch_size: int | None,
-    epochs: int,
-    shuffle: bool,
-    callbacks: Sequence[Callback],
-    show: bool | None,
-) -> History:
-    """Train for ``epochs`` epochs and return their history.
+@dataclass(frozen=True)
+class Settings:
+    """The checked settings of a training."""
+
+    optimizer: Optimizer
+    batch_size: int | None
+    epochs: int
+    shuffle: bool
+    callbacks: tuple[Callback, ...]
+    progress: bool | None
+
+    @classmethod
+    def checked(
+        cls,
+        *,
+        optimizer: str | Optimizer,
+        batch_size: int | None,
+        epochs: int,
+        shuffle: bool = True,
+        callbacks: Iterable[Callback] = (),
+        progress: bool | None = None,
+    ) -> Settings:
+        """Return the settings, or raise TypeError or ValueError for the first that is off."""
+        if batch_size is not None:
+            batch_size = checks.whole_number(batch_size, "batch_size", at_least=1)
+        if not isinstance(callbacks, Iterable):
+            raise TypeError(
+                f"callbacks is {callbacks!r} ({type(callbacks).__name__}); expected a list of "
+                f"functions of one argument"
+            )
+        callbacks = tuple(callbacks)
+        for callback in callbacks:
+            if not callable(callback):
+                raise TypeError(f"callbacks has {callback!r}; expected functions of one argument")
+        return cls(
+            optimizers.optimizer(optimizer),
+            batch_size,
+            checks.whole_number(epochs, "epochs", at_least=1),
+            checks.truth(shuffle, "shuffle"),
+            callbacks,
+            checks.truth(progress, "progress", or_none="only on a terminal"),
+        )
+
+
+def train(network: Network, rows: Rows, held: Rows | None, settings: Settings) -> History:
+    """Train on ``rows`` and return the history.
 
     The network keeps the last good epoch when the loss stops being finite and when Ctrl-C is
     pressed.
     """
-    executor = network.executor
-    batch = len(rows) if batch_size is None else min(batch_size, len(rows))
+    executor, optimizer, epochs = network.executor, settings.optimizer, settings.epochs
+    batch = min(settings.batch_size or len(rows), len(rows))
     steps = math.ceil(len(rows) / batch)
     data = executor.load(rows.features, rows.targets, rows.weights, network.input_scale)
     validation = None
@@ -96,15 +136,19 @@ def train(
     history = History(len(rows))
     good = executor.snapshot()
     executor.begin_training(data, batch, optimizer.update())
-    with interrupts.deferred() as interrupt, progress.display(show, epochs, steps) as display:
+    with (
+        interrupts.deferred() as interrupt,
+        progress.display(settings.progress, epochs, steps) as display,
+    ):
         try:
             for _ in range(epochs):
-                order = _order(network, len(rows), shuffled=shuffle and batch < len(rows))
+                order = _order(network, len(rows), shuffled=settings.shuffle and batch < len(rows))
                 rates = np.full(steps, float(optimizer.learning_rate))
                 executor.begin_epoch(order, rates, _scales(rows, order, batch, steps))
                 began = time.perf_counter()
-                for begin in range(0, steps, executor.steps_per_call):
-                    end = min(begin + executor.steps_per_call, steps)
+                end = 0
+                while end < steps:
+                    begin, end = end, min(end + executor.steps_per_call, steps)
                     executor.run_steps(begin, end)
                     if executor.halted:
                         raise _diverged(network, optimizer, history, steps)
@@ -119,7 +163,10 @@ def train(
                 good = executor.snapshot()
                 history.append({"epoch": network.epoch, **row}, seconds)
                 display.epoch_done(row)
-                if _stopped_by_callback(network, history, callbacks):
+                stopped = _stopped_by_callback(network, history, settings.callbacks)
+                if interrupt.requested:
+                    raise KeyboardInterrupt
+                if stopped:
                     break
         except BaseException as error:
             executor.restore(good)
@@ -142,7 +189,8 @@ def _order(network: Network, rows: int, *, shuffled: bool) -> Array:
             f"the provider's order has shape {order.shape} and dtype {order.dtype}; "
             f"expected ({rows},) integers"
         )
-    if not (np.bincount(np.clip(order, 0, rows), minlength=rows + 1)[:rows] == 1).all():
+    outside = (order < 0) | (order >= rows)
+    if outside.any() or not (np.bincount(order, minlength=rows) == 1).all():
         raise ValueError(f"the provider's order is no permutation of 0 .. {rows - 1}")
     return order.astype(np.int32)
 
@@ -182,7 +230,7 @@ def _diverged(
     executor = network.executor
     step = min(executor.batches_done + 1, steps)
     layer, what = executor.first_bad_layer()
-    where = f"layer {layer} ({network.layers[layer - 1]}): its {what}" if layer else f"the {what}"
+    where = f"layer {layer} ({network.layers[layer - 1]}): its {what}" if layer else what
     return DivergenceError(
         f"training diverged in epoch {network.epoch + 1}, step {step} of {steps}, at {where} "
         f"became NaN or infinite (learning rate {optimizer.learning_rate:g}). The network keeps "

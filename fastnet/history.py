@@ -90,5 +90,6 @@ class History(Mapping[str, list[float]]):
             axes.set_ylabel({"r2": "R²"}.get(quantity, quantity))
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.grid(alpha=0.3)
-            axes.legend()
+            if axes.lines:
+                axes.legend()
         return figure

@@ -11,6 +11,9 @@ from fastnet.activations import ELU, Activation, LeakyReLU, ReLU, Softmax, activ
 from fastnet.initializers import Initializer, initializer
 from fastnet.losses import Loss, is_legal
 
+# Columns are counted in 32 bits by every BLAS and kernel.
+MOST_UNITS = 2**31 - 1
+
 
 @dataclass(frozen=True, init=False)
 class Dense:
@@ -53,8 +56,8 @@ class Dense:
         if weights is None:
             weights = "he_uniform" if isinstance(f, ReLU | LeakyReLU | ELU) else "glorot_uniform"
         for name, value in {
-            "inputs": checks.whole_number(inputs, "inputs of Dense", at_least=1),
-            "outputs": checks.whole_number(outputs, "outputs of Dense", at_least=1),
+            "inputs": _units(inputs, "inputs of Dense"),
+            "outputs": _units(outputs, "outputs of Dense"),
             "activation": f,
             "weights": initializer(weights, "weights"),
             "biases": initializer(biases, "biases"),
@@ -68,6 +71,10 @@ class Dense:
 
     def __str__(self) -> str:
         return f"Dense({self.inputs}, {self.outputs}, {str(self.activation)!r})"
+
+
+def _units(value: int, argument: str) -> int:
+    return checks.whole_number(value, argument, at_least=1, at_most=MOST_UNITS)
 
 
 _activation = activation  # Dense.__init__ has an argument of that name

@@ -120,8 +120,13 @@ class LogLoss(CrossEntropy):
 
     @staticmethod
     def sigmoid(d: Matrix, row_loss: Vector, z: Matrix, t: Matrix) -> None:
-        """l = 1/m sum_j [ softplus(z_j) - t_j z_j ],  dl/dz_j = (p_j - t_j) / m."""
-        np.mean(_softplus(z) - t * z, axis=1, out=row_loss)
+        """l = 1/m sum_j [ softplus(z_j) - t_j z_j ],  dl/dz_j = (p_j - t_j) / m.
+
+        softplus(z) - t z is the sum of s |z| and log(1 + exp(-|z|)) with s = 1 - t for z > 0 and
+        s = t otherwise: in this form nothing large cancels.
+        """
+        away = np.abs(z)
+        np.mean(away * np.where(z > 0, 1 - t, t) + np.log1p(np.exp(-away)), axis=1, out=row_loss)
         Sigmoid.forward(d, z, 0.0)
         d -= t
         d *= d.dtype.type(1 / d.shape[1])
@@ -142,10 +147,10 @@ class LogLoss(CrossEntropy):
         rows, m = z.shape
         i = np.arange(rows)
         top = z.argmax(axis=1)
-        largest = z[i, top]
-        e = np.exp(z - largest[:, None])
+        z = z - z[i, top][:, None]  # only differences count; from here on the largest is 0
+        e = np.exp(z)
         total = e.sum(axis=1)
-        lse = largest + np.log(total)
+        lse = np.log(total)
 
         others = np.array(z)
         others[i, top] = -np.inf
@@ -154,13 +159,13 @@ class LogLoss(CrossEntropy):
         total_without_top = without_top.sum(axis=1)
         total_without_each = total[:, None] - e
         total_without_each[i, top] = 1  # a placeholder: this column is treated on its own
-        rest = largest[:, None] + np.log(total_without_each)
+        rest = np.log(total_without_each)
         rest[i, top] = second + np.log(total_without_top)
 
         log_p, log_q = z - lse[:, None], rest - lse[:, None]
         np.mean(-(t * log_p + (1 - t) * log_q), axis=1, out=row_loss)
 
-        share = (1 - t) / total_without_each  # (1 - t_j) exp(largest - rest_j), j != top
+        share = (1 - t) / total_without_each  # (1 - t_j) exp(-rest_j), j != top
         share[i, top] = 0
         pulled = e * (share.sum(axis=1, keepdims=True) - share)
         # exp(z_i - rest_top) is a softmax over the other columns; its column ``top`` is 0.

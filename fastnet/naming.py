@@ -43,7 +43,7 @@ def resolve(spec: Any, known: Mapping[str, type[T]], base: type[T], argument: st
     if not isinstance(spec, str):
         raise TypeError(
             f"{argument} is {spec!r} ({type(spec).__name__}); expected one of {names}, "
-            f"or a {base.__name__} object"
+            f"or an object of the class {base.__name__}"
         )
     name, bracket, rest = spec.strip().partition("(")
     cls = known.get(name.strip().lower())

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnet import checks, fitting, losses, optimizers
+from fastnet import checks, fitting, losses
 from fastnet.callbacks import Callback
 from fastnet.data import arrays, targets
 from fastnet.data.targets import Codec
@@ -87,9 +87,7 @@ class Network:
         self.provider = provider(seed)
         self.threads = _threads(threads)
         self.input_scale = checks.real_number(input_scale, "input_scale", above=0)
-        if task not in targets.TASKS:
-            raise ValueError(f"task is {task!r}; expected one of {', '.join(targets.TASKS)}")
-        self.task = task
+        self.task = targets.check_task(task)
         self.backend, self.backend_reason = registry.choose(backend)
         self.precision = _precision(precision, self.backend)
         self.epoch = 0
@@ -99,7 +97,9 @@ class Network:
         self.parameters = self.provider.parameters(self.layers)
 
     def _start_executor(self) -> None:
-        self.executor = registry.executor_class(self.backend)(self.layers, self.loss, self.dtype)
+        self.executor = registry.executor_class(self.backend)(
+            self.layers, self.loss, self.dtype, self.threads
+        )
 
     # -- what it is -------------------------------------------------------------------------------
 
@@ -125,8 +125,7 @@ class Network:
 
     @parameters.setter
     def parameters(self, vector: Any) -> None:
-        array = np.asarray(vector)
-        arrays.require_real(array, "parameters")
+        array = arrays.as_array(vector, "parameters")
         if array.shape != (self.parameter_count,):
             raise ValueError(
                 f"parameters has shape {array.shape}; expected ({self.parameter_count},): "
@@ -279,35 +278,25 @@ class Network:
         TrainingInterrupted
             If Ctrl-C is pressed; the last finished epoch's parameters are kept.
         """
-        settings = optimizers.optimizer(optimizer or self._optimizer or "adam")
-        if batch_size is not None:
-            batch_size = checks.whole_number(batch_size, "batch_size", at_least=1)
-        epochs = checks.whole_number(epochs, "epochs", at_least=1)
-        shuffle = checks.truth(shuffle, "shuffle")
-        if progress is not None:
-            progress = checks.truth(progress, "progress")
-        for callback in callbacks:
-            if not callable(callback):
-                raise TypeError(f"callbacks has {callback!r}; expected functions of one argument")
+        if optimizer is None:
+            optimizer = self._optimizer or "adam"
+        settings = fitting.Settings.checked(
+            optimizer=optimizer,
+            batch_size=batch_size,
+            epochs=epochs,
+            shuffle=shuffle,
+            callbacks=callbacks,
+            progress=progress,
+        )
         rows, codec = self.rows(X, y, sample_weight, codec=self._codec, training=True)
         rows, held = fitting.split_validation(self, rows, codec, validation)
 
         self._codec = codec
         self.executor.set_rule(codec.rule(self.layers[-1].outputs))
-        if settings != self._optimizer:
-            self.executor.reset_state(settings.slots)
-            self._optimizer = settings
-        return fitting.train(
-            self,
-            rows,
-            held,
-            settings,
-            batch_size=batch_size,
-            epochs=epochs,
-            shuffle=shuffle,
-            callbacks=callbacks,
-            show=progress,
-        )
+        if settings.optimizer != self._optimizer:
+            self.executor.reset_state(settings.optimizer.slots)
+            self._optimizer = settings.optimizer
+        return fitting.train(self, rows, held, settings)
 
     # -- asking -----------------------------------------------------------------------------------
 
@@ -330,7 +319,7 @@ class Network:
             return values[:, 0] if codec.vector and last.outputs == 1 else values
         # Classes are decided on logits: outputs that have saturated are equal, logits are not.
         z = self.executor.predict(self._features(X), self.input_scale, logits=True)
-        above = z > last.activation.score_threshold
+        above: Array = z > z.dtype.type(last.activation.score_threshold)
         if codec.classes is None:
             return above.astype(np.int64)
         chosen = above[:, 0].astype(np.intp) if last.outputs == 1 else z.argmax(axis=1)
@@ -379,10 +368,11 @@ class Network:
         outputs = self.executor.predict(rows.features, self.input_scale).astype(np.float64)
         w = np.ones(len(rows)) if rows.weights is None else rows.weights.astype(np.float64)
         t = rows.targets.astype(np.float64)
-        residual = w @ (t - outputs) ** 2
-        spread = w @ (t - np.average(t, axis=0, weights=w)) ** 2
-        constant = np.where(residual == 0, 1.0, 0.0)
-        r2 = np.where(spread > 0, 1 - residual / np.where(spread > 0, spread, 1), constant)
+        with np.errstate(all="ignore"):  # an overflow shows in the result, which is not finite
+            residual = w @ (t - outputs) ** 2
+            spread = w @ (t - np.average(t, axis=0, weights=w)) ** 2
+            constant = np.where(residual == 0, 1.0, 0.0)
+            r2 = np.where(spread > 0, 1 - residual / np.where(spread > 0, spread, 1), constant)
         return float(r2.mean())
 
     # -- looking into it --------------------------------------------------------------------------
@@ -438,6 +428,7 @@ class Network:
             codec,
             training=training,
             name=names[1],
+            name_of_x=names[0],
         )
         weights = arrays.sample_weights(sample_weight, len(features), self.dtype)
         return Rows(features, encoded, weights), codec
@@ -463,7 +454,7 @@ def _threads(threads: int | None) -> int | None:
     name, value = "threads", threads
     if threads is None and os.environ.get("FASTNET_NUM_THREADS", "").strip():
         name, text = "FASTNET_NUM_THREADS", os.environ["FASTNET_NUM_THREADS"].strip()
-        if not text.isdigit():
+        if not (text.isascii() and text.isdigit()):
             raise ValueError(f"{name} is {text!r}; expected a whole number, 1 or larger")
         value = int(text)
     if value is None:

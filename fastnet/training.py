@@ -13,7 +13,7 @@ from fastnet import activations, checks, losses, optimizers
 from fastnet.callbacks import Callback
 from fastnet.data import arrays, dataset, splits, targets
 from fastnet.history import History
-from fastnet.layers import Dense
+from fastnet.layers import MOST_UNITS, Dense
 from fastnet.losses import Loss
 from fastnet.network import Network
 from fastnet.optimizers import Optimizer
@@ -232,18 +232,36 @@ def prepare(
 ) -> Prepared:
     """Split the rows and make the network for them; the first half of `train`."""
     of_seed = provider(seed)
-    rows = _rows(data, y, sample_weight, task, int(getattr(of_seed, "seed", 0)))
-    X_train, y_train, X_test, y_test, weights, scale = rows
-    layers, chosen, decided = _layers(X_train, y_train, y_test, hidden, activation, loss, task)
+    if isinstance(data, str):
+        if y is not None:
+            raise ValueError(
+                f"y was given together with the data set {data!r}, which has its own targets; "
+                f"leave y out, or pass X and y"
+            )
+        known = dataset.by_name(data)
+        X, targets_ = known.X_train, known.y_train
+        scale = known.input_scale if input_scale is None else input_scale
+    else:
+        if y is None:
+            raise TypeError(
+                "y is missing: expected train(X, y) with one target per row, or the name of a "
+                "data set, as in train('digits')"
+            )
+        X, targets_ = arrays.matrix(data), y
+        scale = 1.0 if input_scale is None else input_scale
+    survey = targets.survey(targets_, len(X), task)
+    layers, chosen, decided = _layers(X.shape[1], survey, hidden, activation, loss)
     network = Network(
-        layers,
-        loss=chosen,
-        seed=of_seed,
-        task=decided,
-        input_scale=scale if input_scale is None else input_scale,
-        **of_network,
+        layers, loss=chosen, seed=of_seed, task=decided, input_scale=scale, **of_network
     )
-    return Prepared(network, X_train, y_train, X_test, y_test, weights)
+    # All rows are checked here, those kept back for the test as well.
+    rows, _ = network.rows(X, targets_, sample_weight, codec=None, training=True)
+    X, y, weights = rows.features, survey.targets, rows.weights
+    if isinstance(data, str):
+        return Prepared(network, X, y, known.X_test, known.y_test, weights)
+    kept, held_back = splits.stratified_split(survey.strata, TEST_FRACTION, network.seed)
+    kept_weights = None if weights is None else weights[kept]
+    return Prepared(network, X[kept], y[kept], X[held_back], y[held_back], kept_weights)
 
 
 def run(prepared: Prepared, **of_fit: Any) -> TrainResult:
@@ -281,50 +299,14 @@ def resolve_optimizer(spec: str | Optimizer, learning_rate: float | None) -> Opt
     return settings.with_learning_rate(rate)
 
 
-def _rows(
-    data: Any, y: Any, sample_weight: Any, task: str, split_seed: int
-) -> tuple[Any, Any, Any, Any, Any, float]:
-    """Return training and test rows, weights of the training rows, and the scale."""
-    if isinstance(data, str):
-        if y is not None:
-            raise ValueError(
-                f"y was given together with the data set {data!r}, which has its own targets; "
-                f"leave y out, or pass X and y"
-            )
-        known = dataset.by_name(data)
-        X_train, y_train, X_test, y_test = known[1:5]
-        weights = arrays.sample_weights(sample_weight, len(X_train), np.dtype("float64"))
-        return X_train, y_train, X_test, y_test, weights, known.input_scale
-    if y is None:
-        raise TypeError(
-            "y is missing: expected train(X, y) with one target per row, or the name of a data "
-            "set, as in train('digits')"
-        )
-    X = arrays.matrix(data)
-    survey = targets.survey(y, len(X), task)
-    weights = arrays.sample_weights(sample_weight, len(X), np.dtype("float64"))
-    kept, held_back = splits.stratified_split(survey.strata, TEST_FRACTION, split_seed)
-    return (
-        X[kept],
-        survey.targets[kept],
-        X[held_back],
-        survey.targets[held_back],
-        None if weights is None else weights[kept],
-        1.0,
-    )
-
-
 def _layers(
-    X: Array,
-    y_train: Array,
-    y_test: Array,
+    inputs: int,
+    survey: targets.Survey,
     hidden: Sequence[int] | int,
     activation: str | activations.Activation,
     loss: str | Loss | None,
-    task: str,
 ) -> tuple[list[Dense], Loss, str]:
-    """Return layers, loss and task for these rows."""
-    survey = targets.survey(np.concatenate([y_train, y_test]), len(X) + len(y_test), task)
+    """Return layers, loss and task for features and targets of this kind."""
     default_loss, output = {
         "labels": ("categorical_crossentropy", "softmax"),
         "multilabel": ("log_loss", "sigmoid"),
@@ -343,9 +325,9 @@ def _layers(
         raise TypeError(
             f"hidden is {hidden!r}; expected the sizes of the hidden layers, such as (128, 64)"
         )
-    sizes = [X.shape[1]]
+    sizes = [inputs]
     for units in hidden:
-        sizes.append(checks.whole_number(units, "hidden", at_least=1))
+        sizes.append(checks.whole_number(units, "hidden", at_least=1, at_most=MOST_UNITS))
     layers = [Dense(i, o, activation) for i, o in itertools.pairwise(sizes)]
     decided = "regression" if survey.kind == "values" else "classification"
     return [*layers, Dense(sizes[-1], outputs, output)], chosen, decided

@@ -165,10 +165,12 @@ def test_the_source_compiles_whole_and_gives_the_same_gradient(
     control = Control(
         np.zeros(SCALARS), np.zeros(CLOCK, np.int64), np.zeros(TOTALS), np.zeros(1), np.ones(1) / 45
     )
-    parameters = executor.parameters._replace(gradient=gradient)
-    compiled_math.sweep(
-        executor.table.records, parameters, data, executor.work(capacity), control, 9, 1
+    records, theta, work = (
+        executor.table.records,
+        executor.parameters.theta,
+        executor.work(capacity),
     )
+    compiled_math.sweep(records, theta, gradient, data, work, control, 9, 1)
     assert compiled_math.sweep.nopython_signatures
     np.testing.assert_allclose(gradient, expected, rtol=1e-12, atol=1e-15)
     assert control.scalars[LOSS] / 45 == pytest.approx(expected_loss, rel=1e-14)

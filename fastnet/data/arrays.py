@@ -40,7 +40,7 @@ def features(X: Any, dtype: np.dtype[Any], *, inputs: int | None = None, name: s
 
 def matrix(X: Any, *, inputs: int | None = None, name: str = "X") -> Array:
     """Return ``X`` as a checked matrix of finite real numbers, in whatever dtype it has."""
-    array = _as_array(X, name)
+    array = as_array(X, name)
     if array.ndim != 2:
         hint = {
             1: f"one sample is {name}.reshape(1, -1), one feature is {name}.reshape(-1, 1)",
@@ -75,26 +75,43 @@ def in_dtype(array: Array, dtype: np.dtype[Any], name: str) -> Array:
     if converted is not array and not np.isfinite(converted).all():
         position = first_position(~np.isfinite(converted))
         raise ValueError(
-            f"{name} has the value {array[position]!r} at {_where(position)}, which does not fit "
+            f"{name} has the value {array[position]} at {_where(position)}, which does not fit "
             f"{dtype}; scale {name}, or use dtype='float64'"
         )
     return converted
 
 
-def _as_array(X: Any, name: str) -> Array:
-    """Return a NumPy array of real numbers."""
-    if hasattr(X, "toarray") and hasattr(X, "nnz"):
-        raise TypeError(f"{name} is a sparse matrix; expected a dense one: pass {name}.toarray()")
-    if isinstance(X, np.ma.MaskedArray) and np.ma.is_masked(X):
-        raise ValueError(f"{name} has masked values; fill or drop them first, as in X.filled(0)")
+def as_array(X: Any, name: str) -> Array:
+    """Return what came as a NumPy array of real numbers."""
+    refuse_sparse_and_masked(X, name)
     try:
+        # A frame of several number types, or of types with room for missing values, has no common
+        # dtype in NumPy, yet every column is a number.
+        mixed = (
+            [getattr(kind, "kind", "O") for kind in getattr(X, "dtypes", [])]
+            if (hasattr(X, "columns"))
+            else []
+        )
+        as_float = len(set(mixed)) > 0 and all(kind in "biuf" for kind in mixed)
         array = np.asarray(X)
+        if array.dtype.kind == "O" and as_float:
+            array = np.asarray(X, dtype=np.float64)
     except ValueError as error:
         raise ValueError(
             f"{name} cannot become an array ({error}); expected rows of equal length"
         ) from None
     require_real(array, name)
     return array
+
+
+def refuse_sparse_and_masked(values: Any, name: str) -> None:
+    """Raise for what NumPy would silently turn into something else."""
+    if hasattr(values, "toarray") and hasattr(values, "nnz"):
+        raise TypeError(f"{name} is a sparse matrix; expected a dense one: pass {name}.toarray()")
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise ValueError(
+            f"{name} has masked values; fill or drop them first, as in {name}.filled(0)"
+        )
 
 
 def require_real(array: Array, name: str) -> None:
@@ -153,7 +170,7 @@ def sample_weights(weights: Any, rows: int, dtype: np.dtype[Any]) -> Array | Non
     if weights is None:
         return None
     name = "sample_weight"
-    array = _as_array(weights, name)
+    array = as_array(weights, name)
     if array.shape != (rows,):
         raise ValueError(
             f"{name} has shape {array.shape}; expected ({rows},), one number per row of X"

@@ -5,6 +5,7 @@ scikit-learn's splitters do this and more; fastnet trains without scikit-learn, 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ def stratified_split(
 ) -> tuple[Array, Array]:
     """Return the indices of rows to train on and of rows to keep back, both ascending.
 
-    Each class gives its share, rounded so that the total is right (largest remainders first);
+    The number of rows kept back is rounded up, as scikit-learn does it. Each class gives its share,
+    rounded so that the total is right (largest remainders first);
     a class with a single row keeps it for training.
 
     Parameters
@@ -38,7 +40,7 @@ def stratified_split(
     """
     rows = len(labels)
     classes, index, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    wanted = round(rows * fraction)
+    wanted = math.ceil(rows * fraction - 1e-9)  # not one more for a share such as 0.1 * 30
     exact = counts * (wanted / rows)
     shares = np.floor(exact).astype(int)
     room = counts - 1 if len(classes) > 1 else counts

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from fastnet import naming
 from fastnet.activations import Activation, Sigmoid, Softmax
 from fastnet.data import arrays
 from fastnet.execution import codes
@@ -14,6 +15,8 @@ from fastnet.losses import Loss
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Task = Literal["classification", "regression"]
+# Beyond this, float64 no longer tells neighbouring integers apart.
+LARGEST_WHOLE = 2**53
 TASKS = ("auto", "classification", "regression")
 
 
@@ -37,6 +40,14 @@ class Codec:
     classes: Array | None
     multilabel: bool = False
     vector: bool = True
+
+    def strata(self, targets: Array) -> Array:
+        """Return the class of each row of encoded targets; zeros where there are no classes."""
+        if targets.ndim == 1:
+            return targets
+        if self.classes is None:
+            return np.zeros(len(targets), np.int64)
+        return targets.argmax(axis=1) if targets.shape[1] > 1 else targets[:, 0] > 0.5
 
     def rule(self, outputs: int) -> int:
         """Return how rows count as hits."""
@@ -67,15 +78,22 @@ class Survey:
     strata: Array
 
 
+def check_task(task: str) -> str:
+    """Return the task, or raise ValueError with the nearest one."""
+    if task not in TASKS:
+        near = naming.suggestion(str(task), list(TASKS))
+        raise ValueError(f"task is {task!r}{near} Expected one of: {', '.join(TASKS)}")
+    return task
+
+
 def survey(y: Any, rows: int, task: str, name: str = "y") -> Survey:
     """Look at targets and say what kind of network they need.
 
     Integers, booleans, text and 0-1 matrices are classes, all else are quantities, unless
     ``task`` says otherwise.
     """
-    if task not in TASKS:
-        raise ValueError(f"task is {task!r}; expected one of {', '.join(TASKS)}")
-    array = _checked(y, rows, name)
+    check_task(task)
+    array = _checked(y, rows, name, "X")
     none = np.zeros(rows, np.int64)
     is_float = array.dtype.kind == "f"
     if array.ndim == 1:
@@ -123,6 +141,7 @@ def encode(
     *,
     training: bool,
     name: str = "y",
+    name_of_x: str = "X",
 ) -> tuple[Array, Codec]:
     """Return targets as the math takes them, and what they say about the task.
 
@@ -142,8 +161,8 @@ def encode(
         What an earlier fit has found; classes must then be among its classes.
     training : bool
         Whether the network is about to learn from y, so that one class alone makes no sense.
-    name : str
-        What to call the argument in messages.
+    name, name_of_x : str
+        What to call the arguments in messages.
 
     Returns
     -------
@@ -156,14 +175,14 @@ def encode(
     TypeError, ValueError
         If y does not fit.
     """
-    array = _checked(y, rows, name)
+    array = _checked(y, rows, name, name_of_x)
     chosen = known.task if known else _choose_task(array, last, task)
     if array.ndim == 1 and chosen == "classification":
         return _encode_labels(array, outputs, known, training=training, name=name)
     return _encode_matrix(array, outputs, last, loss, dtype, chosen, known, name)
 
 
-def _checked(y: Any, rows: int, name: str) -> Array:
+def _checked(y: Any, rows: int, name: str, name_of_x: str) -> Array:
     """Return targets as an array with one entry or one row per row of X, none missing."""
     array = _as_labels(y, name)
     if array.ndim not in (1, 2):
@@ -173,7 +192,8 @@ def _checked(y: Any, rows: int, name: str) -> Array:
         )
     if len(array) != rows:
         raise ValueError(
-            f"X has {rows} row(s) and {name} has {len(array)}; expected one target per row"
+            f"{name_of_x} has {rows} row(s) and {name} has {len(array)}; "
+            f"expected one target per row"
         )
     if array.ndim == 2 and array.dtype.kind in "US":
         raise ValueError(
@@ -188,9 +208,9 @@ def _whole(array: Array, name: str) -> Array:
     """Return labels that came as floats as integers."""
     if array.dtype.kind != "f":
         return array
-    fractions = array != np.round(array)
-    if fractions.any():
-        position = arrays.first_position(fractions)
+    strange = (array != np.round(array)) | (np.abs(array) > LARGEST_WHOLE)
+    if strange.any():
+        position = arrays.first_position(strange)
         raise ValueError(
             f"{name} has the value {array[position]} at row {position[0]} (counted from 0), "
             f"which is no class label; expected whole numbers or text, or task='regression'"
@@ -206,32 +226,45 @@ def _only_one_class(array: Array, name: str) -> str:
 
 
 def _as_labels(y: Any, name: str) -> Array:
+    """Return targets as an array of numbers or of text, nothing missing, nothing mixed."""
+    arrays.refuse_sparse_and_masked(y, name)
     try:
         array = np.asarray(y)
+        # NumPy turns numbers beside text into text; what came tells whether there were any.
+        came_mixed = array.dtype.kind in "US" and not hasattr(y, "dtype")
+        values = np.asarray(y, dtype=object) if came_mixed else array
     except ValueError as error:
         raise ValueError(
             f"{name} cannot become an array ({error}); expected rows of equal length"
         ) from None
-    if array.dtype.kind in "OT":
-        values = array.ravel().tolist()
-        for position, value in enumerate(values):
-            if not isinstance(value, str | bytes | bool | int | float | np.generic):
-                raise TypeError(
-                    f"{name} holds {value!r} ({type(value).__name__}) at row {position} (counted "
-                    f"from 0); expected labels that are all text or all numbers, none missing"
-                )
-        texts = sum(isinstance(value, str) for value in values)
-        if texts not in (0, len(values)):
-            raise TypeError(
-                f"{name} mixes text and numbers ({texts} of {len(values)} are text); "
-                f"expected labels of one kind: convert it, as in [str(v) for v in {name}]"
-            )
-        array = np.array(values).reshape(array.shape)
+    if values.dtype.kind in "OT":
+        array = _of_one_kind(values, name)
     if array.dtype.kind not in "biufUS":
         raise TypeError(
             f"{name} has dtype {array.dtype}; expected integers, booleans, strings or real numbers"
         )
     return array
+
+
+def _of_one_kind(objects: Array, name: str) -> Array:
+    """Return labels that came as Python objects as an array of text or of numbers."""
+    values = objects.ravel().tolist()
+    is_text = [isinstance(value, str | bytes) for value in values]
+    for position, value in enumerate(values):
+        missing = value is None or (isinstance(value, float) and value != value)
+        number = isinstance(value, bool | int | float | np.bool_ | np.number)
+        if missing or not (is_text[position] or number):
+            what = "a missing label" if missing else "no label"
+            raise TypeError(
+                f"{name} holds {value!r} ({type(value).__name__}) at row {position} (counted from "
+                f"0), {what}; expected labels that are all text or all numbers, none missing"
+            )
+    if any(is_text) and not all(is_text):
+        raise TypeError(
+            f"{name} mixes text and numbers ({sum(is_text)} of {len(values)} are text); "
+            f"expected labels of one kind: convert it, as in [str(v) for v in {name}]"
+        )
+    return np.array(values).reshape(objects.shape)
 
 
 def _choose_task(array: Array, last: Activation, task: str) -> Task:

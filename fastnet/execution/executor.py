@@ -83,10 +83,16 @@ class Executor:
     # How many steps may run before the caller looks for an interrupt or a halt.
     steps_per_call: ClassVar[int] = 1
     device: str = "CPU"
-    threads: int = 1
 
-    def __init__(self, layers: Sequence[Dense], loss: Loss, dtype: np.dtype[Any]) -> None:
-        self.layers, self.loss, self.dtype = tuple(layers), loss, dtype
+    def __init__(
+        self,
+        layers: Sequence[Dense],
+        loss: Loss,
+        dtype: np.dtype[Any],
+        threads: int | None = None,  # noqa: ARG002 - NumPy's loops run in one
+    ) -> None:
+        self.layers, self.loss, self.dtype, self.threads = tuple(layers), loss, dtype, 1
+        self._kept: list[Array] = []
         self.table = tables.build(layers, loss, codes.NO_HITS)
         size = self.table.parameters
         self.parameters = Parameters(
@@ -249,7 +255,7 @@ class Executor:
         control = self._quiet_control(1.0)
         work = work or self.work(min(rows, BLOCK_ROWS))
         with np.errstate(all="ignore"):
-            self.math.evaluate(self.table.records, self.parameters, data, work, control, rows)
+            self.math.evaluate(self.table.records, self.parameters.theta, data, work, control, rows)
         return float(control.scalars[LOSS]), float(control.scalars[HITS])
 
     def predict(self, features: Array, scale: float, *, logits: bool = False) -> Array:
@@ -263,7 +269,7 @@ class Executor:
         with np.errstate(all="ignore"):
             for first in range(0, rows, work.capacity):
                 block = min(work.capacity, rows - first)
-                math.predict(records, self.parameters, data, work, control, first, block)
+                math.predict(records, self.parameters.theta, data, work, control, first, block)
                 result[first : first + block] = self.get(view(work, records[-1], 0, block))
         return result
 
@@ -293,7 +299,9 @@ class Executor:
 
     def _sweep(self, table: tables.Table, data: Data, work: Work, scale: float) -> None:
         control = self._quiet_control(scale)
-        self.math.sweep(table.records, self.parameters, data, work, control, len(data.order), 0)
+        theta, gradient = self.parameters.theta, self.parameters.gradient
+        rows = len(data.order)
+        self.math.sweep(table.records, theta, gradient, data, work, control, rows, 0)
         self.control.scalars[LOSS] = control.scalars[LOSS]
 
     def _quiet_control(self, scale: float) -> Control:
@@ -323,9 +331,9 @@ class Executor:
         with np.errstate(all="ignore"):
             for first in range(0, rows, work.capacity):
                 block = min(work.capacity, rows - first)
-                math.gather(records, self._data, work, clock, first, block)
+                math.gather(records, self._data, work, clock, first, 0, block)
                 math.forward(records, self.parameters.theta, work, clock, 0, block, 1)
                 for l in range(1, len(records) - 1):
                     if not np.isfinite(self.get(math.a_of(work, records[l], 0, block))).all():
                         return l, "outputs"
-        return None, "loss"
+        return None, "the output: the loss"

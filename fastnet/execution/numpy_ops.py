@@ -135,7 +135,7 @@ def _count_hits(
     if rule == codes.ARGMAX_HITS:
         np.multiply(w, z.argmax(axis=1) == t.argmax(axis=1), out=row_hits)
     elif rule == codes.THRESHOLD_HITS:
-        np.multiply(w, ((z > threshold) == (t > 0.5)).all(axis=1), out=row_hits)
+        np.multiply(w, ((z > z.dtype.type(threshold)) == (t > 0.5)).all(axis=1), out=row_hits)
     else:
         row_hits.fill(0)
 

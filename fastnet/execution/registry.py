@@ -54,7 +54,20 @@ def _not_in_this_version(name: str, package: str) -> BackendStatus:
 
 
 def _numba() -> BackendStatus:
-    return _not_in_this_version("numba", "numba")
+    if importlib.util.find_spec("numba") is None:
+        return BackendStatus(
+            "numba", False, "the package numba is not installed", "python -m pip install numba"
+        )
+    if importlib.util.find_spec("scipy_openblas32") is None and (
+        importlib.util.find_spec("scipy") is None
+    ):
+        return BackendStatus(
+            "numba",
+            False,
+            "no BLAS is installed for it",
+            "python -m pip install scipy-openblas32",
+        )
+    return BackendStatus("numba", True)
 
 
 def _cupy() -> BackendStatus:
@@ -95,11 +108,12 @@ def choose(backend: str | None) -> tuple[str, str]:
     ValueError
         If the name is not known.
     """
-    said_by = "asked for"
+    said_by, source = "asked for", "backend"
     if backend is None or backend == "auto":
         from_environment = os.environ.get("FASTNET_BACKEND", "").strip()
         if from_environment:
             backend, said_by = from_environment, "asked for by FASTNET_BACKEND"
+            source = "FASTNET_BACKEND"
     if backend is None or backend == "auto":
         skipped: list[str] = []
         for status in backends().values():
@@ -116,17 +130,22 @@ def choose(backend: str | None) -> tuple[str, str]:
     if backend not in _PROBES:
         near = naming.suggestion(backend, [*_PROBES, "auto"])
         raise ValueError(
-            f"backend is {backend!r}, which is not known{near} "
+            f"{source} is {backend!r}, which is not known{near} "
             f"Expected one of: auto, {', '.join(_PROBES)}"
         )
     status = _PROBES[backend]()
     if not status.available:
         raise BackendUnavailableError(
-            f"the backend {backend!r} cannot run here: {status.cause}. What to do: {status.cure}."
+            f"the backend {backend!r} cannot run here: {status.cause} ({said_by}). "
+            f"What to do: {status.cure}."
         )
     return backend, said_by
 
 
 def executor_class(name: str) -> type[Executor]:
     """Return the executor of a backend that `choose` has found available."""
-    return {"numpy": Executor}[name]
+    if name == "numba":
+        from fastnet.execution.numba_executor import NumbaExecutor
+
+        return NumbaExecutor
+    return Executor

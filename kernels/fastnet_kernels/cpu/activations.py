@@ -60,6 +60,14 @@ def _softmax(a: Any, z: Any) -> None:
 
 
 @kernel
+def _activation(a: Any, z: Any, activation: int, alpha: float) -> None:
+    if activation == SOFTMAX:
+        _softmax(a, z)
+    else:
+        _apply(a.reshape(a.size), z.reshape(z.size), activation, alpha)
+
+
+@kernel
 def bias_activation(a: Any, z: Any, bias: Any, activation: int, alpha: float) -> None:
     """z += bias,  a = f(z)."""
     rows, m = z.shape
@@ -75,16 +83,13 @@ def bias_activation(a: Any, z: Any, bias: Any, activation: int, alpha: float) ->
             for j in range(m):
                 z[i, j] += bias[j]
         if activation != LINEAR or a.ctypes.data != z.ctypes.data:
-            _apply(a.reshape(a.size), z.reshape(z.size), activation, alpha)
+            _activation(a, z, activation, alpha)
 
 
 @kernel
 def activation(a: Any, z: Any, activation: int, alpha: float) -> None:
     """Compute a = f(z)."""
-    if activation == SOFTMAX:
-        _softmax(a, z)
-    else:
-        _apply(a.reshape(a.size), z.reshape(z.size), activation, alpha)
+    _activation(a, z, activation, alpha)
 
 
 @kernel

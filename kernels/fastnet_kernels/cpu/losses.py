@@ -101,7 +101,9 @@ def _sigmoid_log_loss(d: Any, row_loss: Any, z: Any, t: Any) -> None:
         total = real(0)
         for j in range(m):
             x = z[i, j]
-            total += max(x, real(0)) + np.log1p(exp(-abs(x))) - t[i, j] * x
+            # softplus(x) - t x in a form in which nothing large cancels, in whatever order.
+            share = real(1) - t[i, j] if x > 0 else t[i, j]
+            total += share * abs(x) + np.log1p(exp(-abs(x)))
             d[i, j] = (real(1) / (real(1) + exp(-x)) - t[i, j]) * one_mth
         row_loss[i] = total * one_mth
 
@@ -165,15 +167,16 @@ def _softmax_log_loss(d: Any, row_loss: Any, z: Any, t: Any) -> None:
     for i in range(rows):
         top = _argmax(z[i])
         largest = z[i, top]
-        second = real(-np.inf)
+        second = real(-np.inf)  # of the logits less the largest
         for j in range(m):
-            if j != top and z[i, j] > second:
-                second = z[i, j]
+            if j != top and z[i, j] - largest > second:
+                second = z[i, j] - largest
         total, without_top = real(0), real(0)
         for j in range(m):
-            total += exp(z[i, j] - largest)
+            shifted = z[i, j] - largest
+            total += exp(shifted)
             if j != top:
-                without_top += exp(z[i, j] - second)
+                without_top += exp(shifted - second)
         log_total = np.log(total)
         rest_top = second + np.log(without_top)
         # The sum over j != top of (1 - t_j) exp(largest - rest_j), and the loss.
@@ -181,7 +184,7 @@ def _softmax_log_loss(d: Any, row_loss: Any, z: Any, t: Any) -> None:
         for j in range(m):
             log_p = (z[i, j] - largest) - log_total
             if j == top:
-                log_q = (rest_top - largest) - log_total
+                log_q = rest_top - log_total
             else:
                 others = total - exp(z[i, j] - largest)
                 log_q = np.log(others) - log_total
@@ -195,7 +198,7 @@ def _softmax_log_loss(d: Any, row_loss: Any, z: Any, t: Any) -> None:
                 pulled = e * pull
             else:
                 own = (real(1) - t[i, j]) / (total - e)
-                pulled = e * (pull - own) + pull_top * exp(z[i, j] - second)
+                pulled = e * (pull - own) + pull_top * exp((z[i, j] - largest) - second)
             d[i, j] = e / total - one_mth * (t[i, j] + pulled)
 
 

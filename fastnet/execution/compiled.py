@@ -1,0 +1,139 @@
+"""Compiling, and finding what was compiled before.
+
+Numba keeps compiled functions on disk, beside the source or in one folder for everything, and knows
+a change of a function's own file only. Neither will do: an installed package may be read-only, and
+a function compiled over another file's kernels would keep the old kernels after an edit of that
+file, silently. So the folder is fastnet's own, and its name is made from everything that compiled
+code depends on: all sources of math and kernels, the versions, and the processor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import platform
+import stat
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+import numpy as np
+
+from fastnet.version import __version__
+
+
+@cache
+def sources() -> list[Path]:
+    """Return every file that compiled code is made from."""
+    import fastnet_kernels
+
+    import fastnet
+
+    package, kernels = Path(fastnet.__file__).parent, Path(fastnet_kernels.__file__).parent
+    return sorted(
+        [package / "backprop.py", *(package / "execution").glob("*.py"), *kernels.rglob("*.py")]
+    )
+
+
+@cache
+def fingerprint() -> str:
+    """Return a hash of everything that compiled code depends on."""
+    digest = hashlib.sha256()
+    for path in sources():
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    for fact in (
+        __version__,
+        numba.__version__,
+        llvmlite.__version__,
+        np.__version__,
+        sys.version,
+        platform.machine(),
+        llvmlite.binding.get_host_cpu_name(),
+        llvmlite.binding.get_host_cpu_features().flatten(),
+    ):
+        digest.update(fact.encode() + b"\0")
+    return digest.hexdigest()[:20]
+
+
+def base_folder() -> Path:
+    """Return where fastnet keeps what it can make again: FASTNET_CACHE_DIR, or the user's cache."""
+    chosen = os.environ.get("FASTNET_CACHE_DIR", "").strip()
+    if chosen:
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA", "").strip()
+        return (Path(local) if local else Path.home() / "AppData" / "Local") / "fastnet"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "fastnet"
+    return Path(os.environ.get("XDG_CACHE_HOME", "").strip() or Path.home() / ".cache") / "fastnet"
+
+
+@cache
+def folder() -> Path:
+    """Return the folder of compiled code; where it cannot be written, a temporary one."""
+    name = f"compiled-{fingerprint()}"
+    try:
+        wanted = base_folder() / name
+        wanted.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=wanted):
+            return wanted
+    except (OSError, RuntimeError):  # RuntimeError: no home folder is known
+        return _temporary_folder(name)
+
+
+def _temporary_folder(name: str) -> Path:
+    """Return a folder under the system's temporary one that nobody else can write.
+
+    Compiled code is loaded from it, so a folder that somebody else has made is not taken.
+    """
+    user = getattr(os, "getuid", lambda: 0)()
+    shared = Path(tempfile.gettempdir()) / f"fastnet-{user}"
+    with contextlib.suppress(OSError):
+        shared.mkdir(mode=0o700, exist_ok=True)
+        state = shared.lstat()
+        if stat.S_ISDIR(state.st_mode) and (os.name == "nt" or _is_ours_alone(state, user)):
+            wanted = shared / name
+            wanted.mkdir(exist_ok=True)
+            return wanted
+    return Path(tempfile.mkdtemp(prefix="fastnet-"))
+
+
+def _is_ours_alone(state: os.stat_result, user: int) -> bool:
+    return state.st_uid == user and not state.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+@contextlib.contextmanager
+def _own_folder() -> Iterator[None]:
+    """Let Numba put what it wraps meanwhile into fastnet's folder; it looks when it wraps."""
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(folder())
+    try:
+        yield
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+def function(python: Callable[..., Any]) -> Any:
+    """Compile a function of a module at its first call, or load what an earlier process made."""
+    with _own_folder():
+        return numba.njit(cache=True, nogil=True, error_model="numpy")(python)
+
+
+def c_function(signature: Any, name: str, python: Callable[..., Any]) -> Any:
+    """Compile a function now, or load it, and let compiled code call it by ``name``.
+
+    Returns
+    -------
+    object
+        What keeps the function in memory.
+    """
+    with _own_folder():
+        result = numba.cfunc(signature, cache=True, error_model="numpy")(python)
+    llvmlite.binding.add_symbol(name, result.address)
+    return result

@@ -1,0 +1,108 @@
+"""The plan: how a step is cut into tiles that threads share out.
+
+Tiles follow from shapes alone, never from the number of threads, and each tile writes what no other
+one writes: the same bits for any number of threads.
+
+**Small batches** (a step's rows fit the work buffers at once): two phases, a barrier after each.
+
+1. Rows: a tile of rows goes all the way from the gather to the deltas of every layer.
+2. Parameters: a tile is some rows of one layer's W; its gradient is taken over all rows of the
+   batch and the optimizer's step for these very elements follows at once. No gradient is ever
+   summed over tiles.
+
+**Large batches on small networks** (the whole set as one batch, say): slots. A slot streams its
+blocks of rows from the gather to its own gradient, so that the data is read once and nothing else
+leaves the cache; then the slots' gradients are summed in order, tile by tile, and the step follows.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastnet.execution.tables import Table
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+# Tiles that a phase is cut into where its work allows: enough for eight cores, and for uneven ones.
+TILES = 8
+# A tile of rows has at least this many, and at least this many multiplications: fewer rows leave
+# the microkernels half empty, and less work is over before a tile's own overhead is paid.
+FEWEST_ROWS = 4
+LEAST_WORK = 1 << 16
+# The most rows that pass through the network together; beyond it, a step streams blocks.
+MOST_ROWS = 4096
+# Rows of a streamed block: its inputs and activations stay in the second-level cache.
+STREAM_ROWS = 256
+# Networks up to this many parameters stream large batches in slots; a slot's gradient must stay
+# in cache beside a block of rows.
+SLOT_PARAMETERS = 1 << 17
+# Elements of theta that make a tile worth its start.
+FEWEST_PARAMETERS = 2048
+
+
+class Plan(NamedTuple):
+    """Tiles of a step, as arrays that compiled code reads.
+
+    ``rows_per_tile``: rows of a tile in the first phase. ``tiles`` (count, 5) int64: layer, first
+    and last row of W, first and last element of theta that the tile updates; the last tile of a
+    layer takes the biases along. ``slots``: 0, or how many gradients are accumulated side by side.
+    ``ranges`` (count, 2): elements of theta per tile where slots are summed.
+    """
+
+    rows_per_tile: int
+    tiles: Array
+    slots: int
+    ranges: Array
+
+
+def capacity(table: Table, batch: int) -> int:
+    """Return how many rows the work buffers of a training hold."""
+    return STREAM_ROWS if streams(table, batch) else min(batch, MOST_ROWS)
+
+
+def streams(table: Table, batch: int) -> bool:
+    """Whether batches of this size go through slots."""
+    return batch >= TILES * STREAM_ROWS and table.parameters <= SLOT_PARAMETERS
+
+
+def build(table: Table, batch: int) -> Plan:
+    """Return the plan for steps of up to ``batch`` rows."""
+    rows = min(batch, MOST_ROWS)
+    per_row = int((table.records["inputs"] * table.records["outputs"])[1:-1].sum())
+    rows_per_tile = max(FEWEST_ROWS, -(-rows // TILES), -(-LEAST_WORK // per_row))
+    return Plan(
+        rows_per_tile,
+        _parameter_tiles(table),
+        TILES if streams(table, batch) else 0,
+        _ranges(table.parameters),
+    )
+
+
+def _parameter_tiles(table: Table) -> Array:
+    """Cut every W into groups of rows of about equal work, at least TILES together."""
+    layers = table.records[1:-1]
+    weights = int((layers["inputs"] * layers["outputs"]).sum())
+    per_tile = max(FEWEST_PARAMETERS, -(-weights // TILES))
+    tiles = []
+    for index, layer in enumerate(layers, 1):
+        inputs, outputs = int(layer["inputs"]), int(layer["outputs"])
+        count = min(inputs, max(1, round(inputs * outputs / per_tile)))
+        borders = np.linspace(0, inputs, count + 1).astype(int)
+        for first, last in itertools.pairwise(borders):
+            begin = int(layer["weights"]) + first * outputs
+            end = int(layer["weights"]) + last * outputs
+            if last == inputs:
+                end = int(layer["biases"]) + outputs
+            tiles.append((index, first, last, begin, end))
+    # The largest first, so that the threads finish together.
+    tiles.sort(key=lambda tile: tile[3] - tile[4])
+    return np.array(tiles, np.int64)
+
+
+def _ranges(parameters: int) -> Array:
+    count = max(1, min(TILES, parameters // FEWEST_PARAMETERS))
+    borders = np.linspace(0, parameters, count + 1).astype(np.int64)
+    return np.stack([borders[:-1], borders[1:]], axis=1)
