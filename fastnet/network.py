@@ -36,8 +36,8 @@ class Network:
     loss : str or Loss
         ``mse mae log_loss categorical_crossentropy`` (``binary_crossentropy`` is ``log_loss``).
     backend : str, default "auto"
-        ``numpy``, ``numba``, ``cupy``, or ``auto`` for the fastest that is available. Where it
-        is ``auto``, the environment variable ``FASTNET_BACKEND`` is read first.
+        ``numpy``, ``numba``, ``cupy``, or ``auto``: what the environment variable
+        ``FASTNET_BACKEND`` names, else a usable GPU, else NumPy (Numba is asked for by name).
     dtype : str or dtype, default "float32"
         float32 or float64: parameters, activations and gradients.
     seed : int or Provider, default 0

@@ -282,7 +282,7 @@ MISUSE = {
     "loss": (["train", "--loss", "mes"], "did you mean 'mse'?"),
     "optimizer": (["train", "--optimizer", "adm"], "did you mean 'adam'?"),
     "backend": (["train", "--backend", "nunpy"], "did you mean 'numpy'?"),
-    "rows": (["gradcheck", "--rows", "0"], "rows is 0; expected a whole number from 1 to"),
+    "rows": (["gradcheck", "--rows", "0"], "rows is 0; expected a whole number, 1 or larger"),
     "illegal pair": (["gradcheck", "--output", "relu"], "use a sigmoid or softmax output"),
 }
 

@@ -24,6 +24,7 @@ from typing import Any
 import llvmlite
 import numba
 import numpy as np
+from fastnet_kernels.cpu.compile import by_type_alone
 
 from fastnet.version import __version__
 
@@ -122,7 +123,7 @@ def _own_folder() -> Iterator[None]:
 def function(python: Callable[..., Any]) -> Any:
     """Compile a function of a module at its first call, or load what an earlier process made."""
     with _own_folder():
-        return numba.njit(cache=True, nogil=True, error_model="numpy")(python)
+        return by_type_alone(numba.njit(cache=True, nogil=True, error_model="numpy")(python))
 
 
 def c_function(signature: Any, name: str, python: Callable[..., Any]) -> Any:

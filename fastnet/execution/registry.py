@@ -78,7 +78,12 @@ _PROBES: dict[str, Callable[[], BackendStatus]] = {
     "cupy": _cupy,
     "numba": _numba,
     "numpy": _numpy,
-}  # in the order in which "auto" prefers them
+}
+
+# What "auto" tries, in this order. Numba is not among them yet: its first use compiles for about
+# 20 s, longer than most first trainings take; ask for it by name.
+AUTOMATIC = ("cupy", "numpy")
+BY_NAME = "numba must be asked for by name: its first use compiles for about 20 s"
 
 
 def backends() -> dict[str, BackendStatus]:
@@ -98,8 +103,8 @@ def choose(backend: str | None) -> tuple[str, str]:
     Parameters
     ----------
     backend : str or None
-        A backend's name, or ``"auto"`` for the first that is available: a GPU, then Numba, then
-        NumPy. None reads ``FASTNET_BACKEND`` and takes that as ``"auto"`` where it is not set.
+        A backend's name, or ``"auto"`` (or None): what ``FASTNET_BACKEND`` names, or else the
+        first of AUTOMATIC that is available.
 
     Raises
     ------
@@ -116,10 +121,9 @@ def choose(backend: str | None) -> tuple[str, str]:
             source = "FASTNET_BACKEND"
     if backend is None or backend == "auto":
         skipped: list[str] = []
-        for status in backends().values():
+        for status in (_PROBES[name]() for name in AUTOMATIC):
             if status.available:
-                because = f" ({'; '.join(skipped)})" if skipped else ""
-                return status.name, f"chosen automatically{because}"
+                return status.name, f"chosen automatically ({'; '.join([*skipped, BY_NAME])})"
             skipped.append(status.cause)
         raise BackendUnavailableError("no backend is available")
     if not isinstance(backend, str):

@@ -46,20 +46,19 @@ def load(bits: int) -> Any:
 
 
 def blocks(
-    out: Any, first: int, n: int, k: int, a: int, row_step: int, k_step: int, b: int, b_step: int,
+    out: Any, n: int, k: int, a: int, row_step: int, k_step: int, b: int, b_step: int,
     beta: int,
 ) -> None:  # fmt: skip
-    """Compute ``n`` columns of ``out``, from column ``first`` on; k is at least 1.
+    """Compute out[i, j] = sum_k A[i, k] B[k, j] + beta out[i, j], with k at least 1.
 
-    out[i, j] = sum_k A[i, k] B[k, j] + beta out[i, j]; ``a`` and ``b`` are the addresses of
-    A[0, 0] and B[0, first], steps count elements, and beta is 0 or 1.
+    ``a`` and ``b`` are the addresses of A[0, 0] and B[0, 0], steps count elements, beta is 0 or 1.
     """
     raise NotImplementedError("compiled code only")
 
 
 @overload(blocks)
 def _blocks_of_dtype(
-    out: Any, first: Any, n: Any, k: Any, a: Any, row_step: Any, k_step: Any, b: Any, b_step: Any,
+    out: Any, n: Any, k: Any, a: Any, row_step: Any, k_step: Any, b: Any, b_step: Any,
     beta: Any,
 ) -> Any:  # fmt: skip
     real = out.dtype
@@ -68,11 +67,11 @@ def _blocks_of_dtype(
     narrow_heights = np.array(heights(real, 1)[::-1])
 
     def walk(
-        out: Any, first: Any, n: Any, k: Any, a: Any, row_step: Any, k_step: Any, b: Any,
+        out: Any, n: Any, k: Any, a: Any, row_step: Any, k_step: Any, b: Any,
         b_step: Any, beta: Any,
     ) -> None:  # fmt: skip
         m, columns = out.shape
-        c = out.ctypes.data + first * size
+        c = out.ctypes.data
         count = (m + _TALLEST - 1) // _TALLEST
         base, extra = m // count, m % count
         j = 0

@@ -19,7 +19,7 @@ from fastnet.execution.buffers import (
     TOTAL_HITS,
     TOTAL_LOSS,
 )
-from fastnet_kernels.cpu.compile import kernel
+from fastnet_kernels.cpu.compile import by_type_alone, kernel
 
 
 @kernel
@@ -42,6 +42,7 @@ def add_losses(scalars: Any, row_loss: Any, row_hits: Any) -> None:
     scalars[HITS] += hits
 
 
+@by_type_alone
 @njit(nogil=True)  # without fast math: here a NaN must be seen
 def count_step(scalars: Any, clock: Any, totals: Any, rows: int) -> None:
     """Count a good step, or halt at the first bad one."""

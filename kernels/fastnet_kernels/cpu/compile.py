@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from numba import njit
+from numba import njit, types
 
 # What the compiler may assume about floats. Without "nnan" and "ninf", which would let it drop
 # the very NaN that tells a diverged training; "reassoc" lets sums run in vector lanes, in an order
@@ -18,7 +18,25 @@ STRICT_MATH = frozenset({"nsz", "contract"})
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile a kernel: fast math as above, division as in NumPy, the GIL released."""
-    return njit(fastmath=set(FAST_MATH), error_model="numpy", nogil=True)(function)
+    return by_type_alone(njit(fastmath=set(FAST_MATH), error_model="numpy", nogil=True)(function))
+
+
+def by_type_alone(dispatcher: Any) -> Any:
+    """Let a compiled function be compiled once per types of its arguments, whatever their values.
+
+    Numba otherwise compiles a function anew for every constant that some caller writes in a call,
+    a 0 here and a 1 there, and all that it calls along with it: twice the time of a first start.
+    """
+    resolve = dispatcher.get_call_template
+
+    def resolve_without_values(args: Any, kws: Any) -> Any:
+        return resolve(
+            [types.unliteral(arg) for arg in args],
+            {name: types.unliteral(arg) for name, arg in kws.items()},
+        )
+
+    dispatcher.get_call_template = resolve_without_values
+    return dispatcher
 
 
 def of_strict_math() -> dict[str, Any]:

@@ -1,9 +1,10 @@
-"""matmul_nn, matmul_tn and matmul_nt: microkernels for most products, a BLAS for the large ones.
+"""matmul_nn, matmul_tn and matmul_nt: a BLAS, and microkernels for products of medium size.
 
-Which of the two is faster depends on the shape alone; the borders below were measured (see
-docs/performance.md). The microkernel reads B as it lies in memory. Once the rows of B are long and
-many, each piece of a row lies on a memory page of its own, and a BLAS, which copies B into one
-piece first, is ahead.
+Which of the two is faster depends on the shape alone; docs/performance.md has the measurements
+behind the borders below. OpenBLAS has code of its own for small products and copies the operands of
+large ones into the order it needs. In between the copying costs more than it gains, and the
+microkernel, which reads the operands where they lie, is ahead, until the rows of B are so long and
+many that each piece of one lies on a memory page of its own.
 
 The BLAS is called by a registered name, which compiled code can be cached with; see
 ``fastnet.execution.blas``, which loads and registers it.
@@ -13,22 +14,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
-from numba import carray, types
-from numba.extending import intrinsic, overload
+from numba import types
+from numba.extending import overload
 
-from fastnet_kernels.cpu.compile import kernel
 from fastnet_kernels.cpu.blocks import blocks
+from fastnet_kernels.cpu.compile import kernel
 
 ROW_MAJOR, PLAIN, TRANSPOSED = 101, 111, 112
 
-# Up to this many columns of C, microkernels for any number of rows ...
-NARROW = 256
-# ... and beyond it, up to this many rows (a b and a^T b; the latter has few enough rows of B).
-FEW_ROWS_NN, FEW_ROWS_TN, WIDE_TN = 32, 112, 512
-# Up to this many terms per sum, a b^T by microkernels, with b^T copied into a buffer on the stack.
-SHORT_SUMS = 64
-BUFFER_COLUMNS = 32
+# Products of up to this many multiplications go to the small code of the BLAS.
+SMALL = 1_000_000
+# Fewer columns of C than this leave the vectors of a microkernel half empty.
+FEWEST_COLUMNS = 32
+# Up to NARROW columns, microkernels for any number of rows of C; up to WIDE columns, for FEW_ROWS.
+NARROW, WIDE = 256, 512
+FEW_ROWS_NN, FEW_ROWS_TN = 32, 112
 
 
 def _gemm_of(name: str, real: Any) -> Any:
@@ -66,18 +66,12 @@ def _blas_of_dtype(
     return call
 
 
-@intrinsic
-def _stack_memory(typing_context: Any, like: Any) -> Any:
-    """Return a pointer to SHORT_SUMS x BUFFER_COLUMNS numbers of ``like``'s dtype, on the stack."""
-
-    def allocate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        element = context.get_data_type(like.dtype)
-        with builder.goto_entry_block():  # once per call, not once per turn of a loop
-            memory = builder.alloca(ir.ArrayType(element, SHORT_SUMS * BUFFER_COLUMNS))
-            memory.align = 64
-        return builder.bitcast(memory, element.as_pointer())
-
-    return types.CPointer(like.dtype)(like), allocate
+@kernel
+def _is_medium(m: int, n: int, k: int, few_rows: int) -> bool:
+    """Whether microkernels are faster for this shape than the BLAS."""
+    if m * n * k <= SMALL or n < FEWEST_COLUMNS:
+        return False
+    return n <= NARROW or (n <= WIDE and m <= few_rows)
 
 
 @kernel
@@ -85,11 +79,9 @@ def matmul_nn(out: Any, a: Any, b: Any, beta: int) -> None:
     """Compute out = a b + beta out."""
     m = out.shape[0]
     k, n = b.shape
-    if m == 0:
-        return
-    if n <= NARROW or m <= FEW_ROWS_NN:
-        blocks(out, 0, n, k, a.ctypes.data, k, 1, b.ctypes.data, n, beta)
-    else:
+    if _is_medium(m, n, k, FEW_ROWS_NN):
+        blocks(out, n, k, a.ctypes.data, k, 1, b.ctypes.data, n, beta)
+    elif m > 0:
         _blas(PLAIN, PLAIN, out, k, a.ctypes.data, k, b.ctypes.data, n, beta)
 
 
@@ -98,37 +90,18 @@ def matmul_tn(out: Any, a: Any, b: Any, first: int, beta: int) -> None:
     """Compute out = a[:, first:first+m]^T b + beta out."""
     m, n = out.shape
     k, columns = a.shape
-    if k == 0:
-        if beta == 0:
-            out[:, :] = 0
-        return
     start = a.ctypes.data + first * a.itemsize
-    if n <= NARROW or (m <= FEW_ROWS_TN and n <= WIDE_TN):
-        blocks(out, 0, n, k, start, 1, columns, b.ctypes.data, n, beta)
-    else:
+    if _is_medium(m, n, k, FEW_ROWS_TN):
+        blocks(out, n, k, start, 1, columns, b.ctypes.data, n, beta)
+    elif k > 0:
         _blas(TRANSPOSED, PLAIN, out, k, start, columns, b.ctypes.data, n, beta)
+    elif beta == 0:
+        out[:, :] = 0
 
 
 @kernel
 def matmul_nt(out: Any, a: Any, b: Any, beta: int) -> None:
     """Compute out = a b^T + beta out."""
     k = a.shape[1]
-    if out.shape[0] == 0:
-        return
-    if k <= SHORT_SUMS:
-        _by_copied_columns(out, a, b, beta)
-    else:
+    if out.shape[0] > 0:
         _blas(PLAIN, TRANSPOSED, out, k, a.ctypes.data, k, b.ctypes.data, k, beta)
-
-
-@kernel
-def _by_copied_columns(out: Any, a: Any, b: Any, beta: int) -> None:
-    """Compute a b^T a few columns at a time, each few rows of b turned into columns first."""
-    n, k = b.shape
-    buffer = carray(_stack_memory(out), (SHORT_SUMS, BUFFER_COLUMNS))
-    for first in range(0, n, BUFFER_COLUMNS):
-        count = min(BUFFER_COLUMNS, n - first)
-        for j in range(count):
-            for l in range(k):
-                buffer[l, j] = b[first + j, l]
-        blocks(out, first, count, k, a.ctypes.data, k, 1, buffer.ctypes.data, BUFFER_COLUMNS, beta)

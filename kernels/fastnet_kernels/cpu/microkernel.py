@@ -5,9 +5,9 @@ A microkernel computes a block of C of ``height`` rows and ``width`` columns,
     C[i, j] = sum_k A[i, k] B[k, j] + beta C[i, j],
 
 with all of it in vector registers: per k it loads one piece of a row of B, broadcasts ``height``
-elements of A, and does height * vectors multiply-adds. Nothing is packed or copied, which is why it
-beats a general BLAS on small and medium products, where packing costs as much as the arithmetic.
-A is read through two strides, so that the same code serves A and its transpose.
+elements of A, and does height * vectors multiply-adds. Nothing is packed or copied, which pays in
+products of medium size, where a general BLAS spends much of its time on that. A is read
+through two strides, so that the same code serves A and its transpose.
 
 A block's sum over k runs from the first k to the last in one accumulator per element, so that an
 element's bits depend on its row of A and its column of B alone, never on how the matrix is tiled.

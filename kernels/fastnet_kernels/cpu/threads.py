@@ -13,6 +13,8 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+from fastnet_kernels.cpu.compile import by_type_alone
+
 # Slots of the barrier's memory (int64), a cache line apart so that waiting does not slow arriving.
 ARRIVED, ROUND, NEXT = 0, 8, 16
 BARRIER_SIZE = 24
@@ -81,6 +83,7 @@ def _relax(typing_context: Any) -> Any:
 _sched_yield = types.ExternalFunction("sched_yield", types.int32())
 
 
+@by_type_alone
 @njit(nogil=True)
 def arrive(barrier: Any, threads: int) -> bool:
     """Count this thread as arrived; True for the last one, which must `release` the others.
@@ -91,6 +94,7 @@ def arrive(barrier: Any, threads: int) -> bool:
     return bool(atomic_add(barrier, ARRIVED, 1) == threads - 1)
 
 
+@by_type_alone
 @njit(nogil=True)
 def release(barrier: Any) -> None:
     """Let the waiting threads go on, with all tiles to take again."""
@@ -99,6 +103,7 @@ def release(barrier: Any) -> None:
     atomic_add(barrier, ROUND, 1)
 
 
+@by_type_alone
 @njit(nogil=True)
 def wait(barrier: Any, turn: int) -> None:
     """Wait until round ``turn`` of the barrier is over."""
@@ -110,6 +115,7 @@ def wait(barrier: Any, turn: int) -> None:
             _sched_yield()
 
 
+@by_type_alone
 @njit(nogil=True)
 def next_tile(barrier: Any) -> int:
     """Take the next tile that no thread has taken yet."""

@@ -1,0 +1,327 @@
+"""What only the Numba backend has: threads, tiles, streaming, and the cache of compiled code."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastnet_kernels.cpu.blocks import blocks
+from numba import njit
+
+import fastnet
+from fastnet import SGD, Adam, Dense, Network
+from fastnet.execution import plan
+from fastnet.execution.numba_executor import NumbaExecutor
+
+ROOT = Path(__file__).parent.parent
+RNG = np.random.default_rng(5)
+X, Y = RNG.normal(size=(300, 20)).astype("float32"), RNG.integers(0, 3, 300)
+
+
+def network(backend: str = "numba", threads: int | None = None, **options: Any) -> Network:
+    layers = [Dense(20, 33, "relu"), Dense(33, 17, "tanh"), Dense(17, 3, "softmax")]
+    loss = "categorical_crossentropy"
+    return Network(layers, loss=loss, backend=backend, threads=threads, **options)
+
+
+def trained(net: Network, **settings: Any) -> bytes:
+    net.fit(X, Y, **{"epochs": 2, "optimizer": "adam", "batch_size": 64, **settings})
+    return net.parameters.tobytes()
+
+
+def use_threads(net: Network, threads: int) -> Network:
+    """More threads than the machine has, which the argument would clamp."""
+    assert isinstance(net.executor, NumbaExecutor)
+    net.executor.threads = threads
+    return net
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("batch_size", [1, 37, 64, None])
+def test_the_same_bits_for_any_number_of_threads(dtype: str, batch_size: int | None) -> None:
+    epochs = 1 if batch_size == 1 else 2
+    runs = {
+        trained(use_threads(network(dtype=dtype), t), batch_size=batch_size, epochs=epochs)
+        for t in (1, 2, 3, 5)
+    }
+    assert len(runs) == 1
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.1), SGD(0.1, momentum=0.9, nesterov=True), Adam()])
+def test_large_batches_stream_through_slots(
+    monkeypatch: pytest.MonkeyPatch, optimizer: fastnet.optimizers.Optimizer
+) -> None:
+    """With small blocks, 300 rows fill slots several times over, unevenly; NumPy does the same."""
+    monkeypatch.setattr(plan, "STREAM_ROWS", 7)
+    settings = {"batch_size": None, "epochs": 4, "optimizer": optimizer, "sample_weight": None}
+    weights = RNG.uniform(0.1, 2, 300)
+    for sample_weight in (None, weights):
+        settings["sample_weight"] = sample_weight
+        expected = network("numpy", dtype="float64")
+        trained(expected, **settings)
+        runs = set()
+        for threads in (1, 2, 3):
+            net = use_threads(network(dtype="float64"), threads)
+            runs.add(trained(net, **settings))
+            assert net.executor._plan.slots == plan.TILES
+            np.testing.assert_allclose(net.parameters, expected.parameters, rtol=0, atol=1e-12)
+        assert len(runs) == 1
+
+
+def test_a_batch_beyond_the_buffers_goes_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "MOST_ROWS", 50)
+    monkeypatch.setattr(plan, "SLOT_PARAMETERS", 0)
+    expected = network("numpy", dtype="float64")
+    settings = {"batch_size": 180, "epochs": 3, "validation": 0.2}
+    expected.fit(X, Y, **settings)
+    for threads in (1, 2):
+        net = use_threads(network(dtype="float64"), threads)
+        history = net.fit(X, Y, **settings)
+        np.testing.assert_allclose(net.parameters, expected.parameters, rtol=0, atol=1e-12)
+        assert len(history["train_loss"]) == 3
+
+
+def test_twenty_steps_agree_with_numpy() -> None:
+    for layers, loss in (
+        ([Dense(20, 64, "relu"), Dense(64, 10, "softmax")], "categorical_crossentropy"),
+        ([Dense(20, 31, "sigmoid"), Dense(31, 1, "linear")], "mse"),
+        ([Dense(20, 40, "elu(0.5)"), Dense(40, 5, "sigmoid")], "log_loss"),
+    ):
+        outputs = layers[-1].outputs
+        y = RNG.normal(size=300) if loss == "mse" else Y % outputs
+        nets = [Network(layers, loss=loss, backend=b, dtype="float32") for b in ("numpy", "numba")]
+        for net in nets:
+            net.fit(X[:160], y[:160], batch_size=16, epochs=2, optimizer="adam")
+        np.testing.assert_allclose(
+            nets[1].parameters, nets[0].parameters, rtol=1e-3, atol=2e-5
+        )  # twenty steps of Adam, whose first ones divide rounding by itself
+
+
+def test_tiles_cover_everything_once() -> None:
+    for sizes in ([3, 2], [784, 128, 10], [784, 512, 512, 10], [7, 1, 9, 300, 2]):
+        layers = [Dense(i, o) for i, o in itertools.pairwise(sizes)]
+        net = Network(layers, loss="mse", backend="numba")
+        table = net.executor.table
+        for batch in (1, 5, 128, 5000):
+            made = plan.build(table, batch)
+            covered = np.zeros(table.parameters, int)
+            for layer, first, last, begin, end in made.tiles:
+                record = table.records[layer]
+                assert begin == record["weights"] + first * record["outputs"]
+                assert end - begin == (last - first) * record["outputs"] + (
+                    record["outputs"] if last == record["inputs"] else 0
+                )
+                covered[begin:end] += 1
+            assert (covered == 1).all()
+            assert made.ranges[0, 0] == 0
+            assert made.ranges[-1, 1] == table.parameters
+            assert (made.ranges[1:, 0] == made.ranges[:-1, 1]).all()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "batch"), [([784, 128, 10], 128), ([784, 512, 512, 10], 256), ([784, 16, 10], 42000)]
+)
+def test_at_least_eight_tiles_where_the_work_allows(sizes: list[int], batch: int) -> None:
+    layers = [Dense(i, o) for i, o in itertools.pairwise(sizes)]
+    table = Network(layers, loss="mse", backend="numba").executor.table
+    made = plan.build(table, batch)
+    if made.slots:
+        assert made.slots >= 8
+        assert len(made.ranges) >= 6
+    else:
+        assert -(-batch // made.rows_per_tile) >= 8
+        assert len(made.tiles) >= 8
+
+
+@njit
+def product(out: Any, a: Any, b: Any, beta: int) -> None:
+    k, n = b.shape
+    blocks(out, n, k, a.ctypes.data, k, 1, b.ctypes.data, n, beta)
+
+
+@njit
+def product_of_transposed(out: Any, a: Any, b: Any, beta: int) -> None:
+    k, n = b.shape
+    blocks(out, n, k, a.ctypes.data, 1, a.shape[1], b.ctypes.data, n, beta)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_microkernels_of_every_height_and_width(dtype: str) -> None:
+    unit = np.finfo(dtype).eps
+    for m, n, k in itertools.product([*range(1, 18), 29], [1, 2, 3, 7, 10, 16, 31, 32, 47], [1, 9]):
+        a, b = (RNG.normal(size=s).astype(dtype) for s in ((m, k), (k, n)))
+        exact = a.astype(np.longdouble) @ b.astype(np.longdouble)
+        room = 2 * unit * (k + 2) * (np.abs(a) @ np.abs(b) + 1)
+        for call, left in ((product, a), (product_of_transposed, np.ascontiguousarray(a.T))):
+            guarded = np.full(m * n + 64, np.nan, dtype)
+            out = guarded[32:-32].reshape(m, n)
+            call(out, left, b, 0)
+            assert (np.abs(out - exact) <= room).all(), (m, n, k)
+            call(out, left, b, 1)
+            assert (np.abs(out - 2 * exact) <= 2 * room).all(), (m, n, k)
+            assert np.isnan(guarded[:32]).all()
+            assert np.isnan(guarded[-32:]).all()
+
+
+def test_read_only_rows_are_not_another_kind_to_compile() -> None:
+    frozen = X.copy()
+    frozen.flags.writeable = False
+    assert trained(network()) == bytes_of(lambda net: net.fit(
+        frozen, Y, epochs=2, optimizer="adam", batch_size=64))  # fmt: skip
+    kinds = len(fastnet.execution.numba_steps.run_steps.signatures)
+    network().fit(frozen, Y, epochs=1)
+    network().fit(X, Y, epochs=1)
+    assert len(fastnet.execution.numba_steps.run_steps.signatures) == kinds
+
+
+def bytes_of(fit: Any) -> bytes:
+    net = network()
+    fit(net)
+    return net.parameters.tobytes()
+
+
+def test_several_python_threads_train_at_once() -> None:
+    expected = trained(network())
+    found: list[bytes] = []
+    workers = [
+        threading.Thread(target=lambda: found.append(trained(network(threads=2)))) for _ in range(4)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert found == [expected] * 4
+
+
+def _train_in_child(queue: Any) -> None:
+    queue.put(trained(network(threads=2)))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_children_train_after_the_parent_has(method: str) -> None:
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"no {method} here")
+    expected = trained(network(threads=2))
+    context = multiprocessing.get_context(method)
+    queue = context.Queue()
+    child = context.Process(target=_train_in_child, args=(queue,))
+    child.start()
+    assert queue.get(timeout=120) == expected
+    child.join(60)
+    assert child.exitcode == 0
+
+
+def test_memory_does_not_grow() -> None:
+    import tracemalloc
+
+    net = network()
+    net.fit(X, Y, epochs=50)
+    tracemalloc.start()
+    net.fit(X, Y, epochs=100)
+    _, first_peak = tracemalloc.get_traced_memory()
+    tracemalloc.reset_peak()
+    net.fit(X, Y, epochs=400)
+    now, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # The history itself grows: a number, two figures and a time for each epoch, as objects.
+    assert peak - first_peak < 400 * 5 * 64
+    assert now < 1e6
+
+
+COUNT_HITS = """
+import fastnet, numpy as np
+from fastnet.execution import numba_steps
+from fastnet.execution.numba_math import math
+X = np.random.default_rng(0).normal(size=(40, 5)).astype("float32")
+net = fastnet.Network([fastnet.Dense(5, 4, "relu"), fastnet.Dense(4, 2, "softmax")],
+                      loss="categorical_crossentropy", backend="numba")
+net.fit(X, np.arange(40) % 2, epochs=1)
+print(sum(numba_steps.run_steps.stats.cache_hits.values()),
+      sum(numba_steps.run_steps.stats.cache_misses.values()))
+"""
+
+
+def run_python(code: str, **environment: str) -> str:
+    paths = os.pathsep.join([environment.pop("root", str(ROOT)), str(ROOT / "kernels")])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": paths, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_a_second_process_finds_the_compiled_code(tmp_path: Path) -> None:
+    assert run_python(COUNT_HITS, FASTNET_CACHE_DIR=str(tmp_path)) == "0 1"
+    assert run_python(COUNT_HITS, FASTNET_CACHE_DIR=str(tmp_path)) == "1 0"
+
+
+def test_an_edited_kernel_has_another_folder(tmp_path: Path) -> None:
+    """The folder's name follows from the content of every source; an edit changes it."""
+    import shutil
+
+    copy = tmp_path / "tree"
+    shutil.copytree(ROOT / "fastnet", copy / "fastnet")
+    shutil.copytree(ROOT / "kernels", copy / "kernels")
+    code = "from fastnet.execution import compiled; print(compiled.folder().name)"
+
+    def folder() -> str:
+        paths = os.pathsep.join([str(copy), str(copy / "kernels")])
+        return run_python(code, PYTHONPATH=paths, FASTNET_CACHE_DIR=str(tmp_path / "cache"))
+
+    first = folder()
+    assert first == folder()
+    kernel = copy / "kernels" / "fastnet_kernels" / "cpu" / "optimizers.py"
+    kernel.write_text(kernel.read_text().replace("theta[i] -= rate * g", "theta[i] += rate * g"))
+    assert folder() != first
+
+
+def test_a_folder_that_cannot_be_written_is_replaced(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    code = "from fastnet.execution import compiled; print(compiled.folder())"
+    found = run_python(code, FASTNET_CACHE_DIR=str(blocked), TMPDIR=str(tmp_path))
+    assert Path(found).is_relative_to(tmp_path)
+    assert Path(found).is_dir()
+
+
+def test_the_users_numba_settings_stay() -> None:
+    import numba
+
+    network()
+    assert "compiled-" not in numba.config.CACHE_DIR
+
+
+def test_scipys_blas_where_the_wheel_is_missing() -> None:
+    pytest.importorskip("scipy")
+    code = """
+import sys
+sys.modules["scipy_openblas32"] = None
+import numpy as np
+from fastnet.execution import blas, numba_ops as ops
+assert blas.load().source == "scipy", blas.load()
+rng = np.random.default_rng(0)
+for dtype in ("float32", "float64"):
+    a, b = rng.normal(size=(5, 7)).astype(dtype), rng.normal(size=(7, 3)).astype(dtype)
+    for out, call in (
+        (np.full((5, 3), 1, dtype), lambda out: ops.matmul_nn(out, a, b, 1)),
+        (np.full((5, 3), 1, dtype), lambda out: ops.matmul_nt(out, a, b.T.copy(), 1)),
+        (np.full((5, 3), 1, dtype), lambda out: ops.matmul_tn(out, a.T.copy(), b, 0, 1)),
+    ):
+        call(out)
+        assert np.allclose(out, a @ b + 1, atol=1e-5), dtype
+print("same")
+"""
+    assert run_python(code) == "same"
