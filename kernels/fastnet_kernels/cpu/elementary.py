@@ -1,9 +1,9 @@
-"""exp, log1p and tanh as plain arithmetic, so that loops over them run in vector lanes.
+"""exp, expm1 and tanh as plain arithmetic, so that loops over them run in vector lanes.
 
-The C library computes these one number at a time, about ten times slower, and beside the matrix
-products of a sigmoid or tanh layer that is most of the time. Errors are within 2 (exp) to 8 (tanh) units in the
-last place; ``tests/test_elementary.py`` measures them. In compiled code alone: each is chosen by
-the dtype of its argument.
+The C library computes these one number at a time, several times slower, and beside the matrix
+products of a sigmoid or tanh layer that is most of the time. Errors are within 2 (exp) to 8 (tanh)
+units in the last place; ``tests/test_elementary.py`` measures them. In compiled code alone: each is
+chosen by the dtype of its argument.
 """
 
 from __future__ import annotations
