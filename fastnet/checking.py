@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +52,7 @@ class BlockCheck:
 
 @dataclass(frozen=True)
 class GradientCheck:
-    """What `gradcheck` found.
+    """What `gradcheck` found; iterating gives its rows.
 
     Attributes
     ----------
@@ -77,6 +77,12 @@ class GradientCheck:
     def passed(self) -> bool:
         """Whether every error is within the tolerance."""
         return all(row.error <= self.tolerance for row in self.rows)
+
+    def __iter__(self) -> Iterator[BlockCheck]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data."""

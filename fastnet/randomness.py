@@ -14,12 +14,14 @@ from a distribution; results here must not change with a library's version.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from fastnet import checks
-from fastnet.layers import Dense
+
+if TYPE_CHECKING:
+    from fastnet.layers import Dense
 
 Vector = np.ndarray[Any, np.dtype[Any]]
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from fastnet import activations, checks, losses, optimizers
 from fastnet.callbacks import Callback
-from fastnet.data import arrays, dataset, splits, targets
+from fastnet.data import arrays, catalogue, splits, targets
 from fastnet.history import History
 from fastnet.layers import MOST_UNITS, Dense
 from fastnet.losses import Loss
@@ -238,7 +238,7 @@ def prepare(
                 f"y was given together with the data set {data!r}, which has its own targets; "
                 f"leave y out, or pass X and y"
             )
-        known = dataset.by_name(data)
+        known = catalogue.by_name(data)
         X, targets_ = known.X_train, known.y_train
         scale = known.input_scale if input_scale is None else input_scale
     else:

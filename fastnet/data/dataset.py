@@ -6,8 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastnet import naming
-
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -23,22 +21,3 @@ class Dataset(NamedTuple):
     X_test: Array
     y_test: Array
     input_scale: float
-
-
-def by_name(name: str) -> Dataset:
-    """Return the data set that a name stands for.
-
-    Raises
-    ------
-    ValueError
-        If there is none of that name.
-    """
-    from fastnet.data.digits import digits  # digits imports this module
-
-    known = {"digits": digits}
-    if name not in known:
-        raise ValueError(
-            f"data is {name!r}, which is no data set{naming.suggestion(name, sorted(known))} "
-            f"Expected {', '.join(map(repr, sorted(known)))}, or your own arrays: train(X, y)"
-        )
-    return known[name]()
