@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnet import backprop
 from fastnet.randomness import GRADIENT_CHECK, Stream
 
 if TYPE_CHECKING:
@@ -184,18 +185,18 @@ class _Probe:
 
     def regions(self) -> list[Array]:
         """Return on which side of every kink the last evaluation was."""
-        network, math = self.network, self.executor.math
+        network = self.network
         records, count = self.executor.table.records, len(self.rows)
         sides = []
         for layer, record in zip(network.layers, records[1:-1], strict=True):
             # A_l has the sign of Z_l for every activation with a kink; the last layer's is Z_L.
             if layer.activation.kinks:
-                a = self.executor.get(math.a_of(self.work, record, 0, count))
+                a = self.executor.get(backprop.a_of(self.work, record, 0, count))
                 sides.append(np.sign(a))
         if network.loss.kinked:
-            outputs = self.executor.get(math.a_of(self.work, records[-1], 0, count))
+            outputs = self.executor.get(backprop.a_of(self.work, records[-1], 0, count))
             width = outputs.shape[1]
-            t = self.executor.get(math.rows_of(self.work.targets, 0, width, count, 0, count))
+            t = self.executor.get(backprop.rows_of(self.work.targets, 0, width, count, 0, count))
             sides.append(np.sign(outputs - t))
         return sides
 
@@ -221,7 +222,7 @@ class _Probe:
     def _input_size(self, layer: int) -> float:
         """Return the largest input of a layer, at least 1: how far a weight's step reaches."""
         record = self.executor.table.records[layer]
-        values = self.executor.math.a_of(self.work, record, 0, len(self.rows))
+        values = backprop.a_of(self.work, record, 0, len(self.rows))
         return max(1.0, float(np.abs(self.executor.get(values)).max()))
 
     def _difference(self, theta: Array, i: int, regions: list[Array], reach: float) -> float:

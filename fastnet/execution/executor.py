@@ -264,7 +264,7 @@ class Executor:
         data = self.load(features, np.empty((0, 0), self.dtype), None, scale)
         work, control = self.work(min(rows, BLOCK_ROWS)), self._quiet_control(0.0)
         records, math = self.table.records, self.math
-        view = math.z_of if logits else math.a_of
+        view = backprop.z_of if logits else backprop.a_of
         result = np.empty((rows, self.table.outputs), self.dtype)
         with np.errstate(all="ignore"):
             for first in range(0, rows, work.capacity):
@@ -285,11 +285,11 @@ class Executor:
         gradient = self.parameters.gradient
         traces = [
             LayerTrace(
-                self.get(math.z_of(work, record, 0, rows)),
-                self.get(math.a_of(work, records[-1] if is_last else record, 0, rows)),
-                self.get(math.d_of(work, record, 0, rows)),
-                self.get(math.weights_of(gradient, record)),
-                self.get(math.biases_of(gradient, record)),
+                self.get(backprop.z_of(work, record, 0, rows)),
+                self.get(backprop.a_of(work, records[-1] if is_last else record, 0, rows)),
+                self.get(backprop.d_of(work, record, 0, rows)),
+                self.get(backprop.weights_of(gradient, record)),
+                self.get(backprop.biases_of(gradient, record)),
             )
             for record, is_last in zip(
                 records[1:-1], [False] * (len(records) - 3) + [True], strict=True
@@ -322,7 +322,10 @@ class Executor:
         """
         records, math, work = self.table.records, self.math, self._training_work
         for l in range(1, len(records) - 1):
-            for what, view in (("weights", math.weights_of), ("biases", math.biases_of)):
+            for what, view in (
+                ("weights", backprop.weights_of),
+                ("biases", backprop.biases_of),
+            ):
                 if not np.isfinite(self.get(view(self.parameters.theta, records[l]))).all():
                     return l, what
         clock = self.control.clock.copy()
@@ -334,6 +337,6 @@ class Executor:
                 math.gather(records, self._data, work, clock, first, 0, block)
                 math.forward(records, self.parameters.theta, work, clock, 0, block, 1)
                 for l in range(1, len(records) - 1):
-                    if not np.isfinite(self.get(math.a_of(work, records[l], 0, block))).all():
+                    if not np.isfinite(self.get(backprop.a_of(work, records[l], 0, block))).all():
                         return l, "outputs"
         return None, "the output: the loss"

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from fastnet.execution.codes import ELU, LEAKY_RELU, LINEAR, RELU, SIGMOID, SOFTMAX, TANH
-from fastnet_kernels.cpu.compile import kernel
+from fastnet_kernels.cpu.compile import kernel, piece
 from fastnet_kernels.cpu.elementary import exp, expm1, tanh
 
 
-@kernel
+@piece
 def _apply(a: Any, z: Any, activation: int, alpha: float) -> None:
     """Compute a = f(z) for flat a, z and every activation but softmax."""
     real = a.dtype.type
@@ -38,7 +38,7 @@ def _apply(a: Any, z: Any, activation: int, alpha: float) -> None:
             a[i] = z[i]
 
 
-@kernel
+@piece
 def _softmax(a: Any, z: Any) -> None:
     """Compute the softmax of every row; the exponentials of all rows in one flat loop."""
     rows, m = z.shape
@@ -59,7 +59,7 @@ def _softmax(a: Any, z: Any) -> None:
             a[i, j] /= total
 
 
-@kernel
+@piece
 def _activation(a: Any, z: Any, activation: int, alpha: float) -> None:
     if activation == SOFTMAX:
         _softmax(a, z)

@@ -42,3 +42,8 @@ def by_type_alone(dispatcher: Any) -> Any:
 def of_strict_math() -> dict[str, Any]:
     """Return the options for an overload whose operations must stay in order."""
     return {"fastmath": set(STRICT_MATH), "error_model": "numpy"}
+
+
+def piece(function: Callable[..., Any]) -> Any:
+    """Compile a part of a kernel into the kernel itself, not as a function of its own."""
+    return njit(fastmath=set(FAST_MATH), error_model="numpy", nogil=True, inline="always")(function)

@@ -12,11 +12,11 @@ import numpy as np
 
 from fastnet.execution.buffers import SCALE
 from fastnet.execution.codes import ARGMAX_HITS, LOG_LOSS, MSE, SOFTMAX, THRESHOLD_HITS
-from fastnet_kernels.cpu.compile import kernel
+from fastnet_kernels.cpu.compile import kernel, piece
 from fastnet_kernels.cpu.elementary import exp
 
 
-@kernel
+@piece
 def _argmax(row: Any) -> int:
     """Return the first position of the largest element."""
     best = 0
@@ -26,7 +26,7 @@ def _argmax(row: Any) -> int:
     return best
 
 
-@kernel
+@piece
 def _finish(
     d: Any,
     row_loss: Any,
@@ -91,7 +91,7 @@ def elementwise_loss(
     _finish(d, row_loss, row_hits, z, t, w, scalars, rule, threshold)
 
 
-@kernel
+@piece
 def _sigmoid_log_loss(d: Any, row_loss: Any, z: Any, t: Any) -> None:
     """l = 1/m sum [ softplus(z) - t z ],  dl/dz = (p - t) / m."""
     rows, m = d.shape
@@ -108,7 +108,7 @@ def _sigmoid_log_loss(d: Any, row_loss: Any, z: Any, t: Any) -> None:
         row_loss[i] = total * one_mth
 
 
-@kernel
+@piece
 def _sigmoid_categorical(d: Any, row_loss: Any, z: Any, t: Any) -> None:
     """l = sum t softplus(-z),  dl/dz = -t sigmoid(-z)."""
     rows, m = d.shape
@@ -122,7 +122,7 @@ def _sigmoid_categorical(d: Any, row_loss: Any, z: Any, t: Any) -> None:
         row_loss[i] = total
 
 
-@kernel
+@piece
 def _softmax_categorical(d: Any, row_loss: Any, z: Any, t: Any) -> None:
     """l = sum t (lse - z),  dl/dz = p sum t - t;  all exponentials in one flat loop."""
     rows, m = d.shape
@@ -153,7 +153,7 @@ def _softmax_categorical(d: Any, row_loss: Any, z: Any, t: Any) -> None:
             d[i, j] = d[i, j] * share - t[i, j]
 
 
-@kernel
+@piece
 def _softmax_log_loss(d: Any, row_loss: Any, z: Any, t: Any) -> None:
     """Every output under every other: log(1 - p_j) = rest_j - lse; see fastnet/losses.py.
 

@@ -18,7 +18,7 @@ from numba import types
 from numba.extending import overload
 
 from fastnet_kernels.cpu.blocks import blocks
-from fastnet_kernels.cpu.compile import kernel
+from fastnet_kernels.cpu.compile import kernel, piece
 
 ROW_MAJOR, PLAIN, TRANSPOSED = 101, 111, 112
 
@@ -66,7 +66,7 @@ def _blas_of_dtype(
     return call
 
 
-@kernel
+@piece
 def _is_medium(m: int, n: int, k: int, few_rows: int) -> bool:
     """Whether microkernels are faster for this shape than the BLAS."""
     if m * n * k <= SMALL or n < FEWEST_COLUMNS:
