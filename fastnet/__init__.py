@@ -11,6 +11,7 @@ what it is.
 from fastnet import activations, initializers, losses, optimizers
 from fastnet.callbacks import EpochEnd
 from fastnet.checking import GradientCheck, gradcheck
+from fastnet.comparing import Parity, parity
 from fastnet.errors import BackendUnavailableError, DivergenceError, TrainingInterrupted
 from fastnet.execution.registry import BackendStatus, backends
 from fastnet.history import History
@@ -31,6 +32,7 @@ __all__ = [
     "GradientCheck",
     "History",
     "Network",
+    "Parity",
     "Report",
     "TrainResult",
     "TrainingInterrupted",
@@ -41,5 +43,6 @@ __all__ = [
     "initializers",
     "losses",
     "optimizers",
+    "parity",
     "train",
 ]

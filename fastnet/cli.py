@@ -1,4 +1,4 @@
-"""The command line: ``fastnet train`` and ``fastnet gradcheck``.
+"""The command line: ``fastnet train``, ``gradcheck``, ``parity`` and ``doctor``.
 
 Exit codes: 0 done, 1 failed, 2 misused, 3 backend not available, 130 interrupted. Results go to
 stdout, progress and errors to stderr.
@@ -116,6 +116,12 @@ LossOption = Annotated[
         show_default="what fits the targets",
     ),
 ]
+FixedLossOption = Annotated[
+    str, typer.Option(help="mse, mae, log_loss or categorical_crossentropy.")
+]
+OutputOption = Annotated[str, typer.Option(help="Activation of the last layer.")]
+RowsOption = Annotated[int, typer.Option(help="How many digits to compare on.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 BackendOption = Annotated[str, typer.Option(help="auto, numpy, numba or cupy.")]
 SeedOption = Annotated[int, typer.Option(help="Decides first weights, row order and splits.")]
 
@@ -223,34 +229,18 @@ def _show_result(console: Console, result: TrainResult) -> None:
 def gradcheck(
     hidden: Hidden = "16",
     activation: ActivationOption = "tanh",
-    output: Annotated[str, typer.Option(help="Activation of the last layer.")] = "softmax",
-    loss: Annotated[str, typer.Option()] = "categorical_crossentropy",
-    rows: Annotated[int, typer.Option(help="How many digits to check on.")] = 5,
+    output: OutputOption = "softmax",
+    loss: FixedLossOption = "categorical_crossentropy",
+    rows: RowsOption = 5,
     backend: BackendOption = "auto",
     seed: SeedOption = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Compare the hand-derived gradients with central differences on a few digits."""
-    from fastnet import checks
     from fastnet.checking import gradcheck as check
-    from fastnet.data.digits import digits
-    from fastnet.layers import Dense
-    from fastnet.network import Network
 
-    data = digits()
-    rows = checks.whole_number(rows, "rows", at_least=1, at_most=len(data.X_train))
-    sizes = [64, *_sizes(hidden)]
-    layers = [Dense(i, o, activation) for i, o in itertools.pairwise(sizes)]
-    network = Network(
-        [*layers, Dense(sizes[-1], 10, output)],
-        loss=loss,
-        backend=backend,
-        dtype="float64",
-        seed=seed,
-        input_scale=data.input_scale,
-        task="classification",
-    )
-    result = check(network, data.X_train[:rows], data.y_train[:rows])
+    network, X, y = _on_digits(hidden, activation, output, loss, rows, backend, "float64", seed)
+    result = check(network, X, y)
     if as_json:
         print(json.dumps(result.to_dict()))
     else:
@@ -264,6 +254,101 @@ def gradcheck(
         console.print(result.verdict)
     if not result.passed:
         raise typer.Exit(FAILED)
+
+
+@app.command()
+@_with_exit_codes
+def parity(
+    hidden: Hidden = "64",
+    activation: ActivationOption = "relu",
+    output: OutputOption = "softmax",
+    loss: FixedLossOption = "categorical_crossentropy",
+    rows: RowsOption = 200,
+    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare every backend that can run here with a float64 oracle, on a few digits."""
+    from fastnet.comparing import parity as compare
+
+    network, X, y = _on_digits(hidden, activation, output, loss, rows, "numpy", dtype, seed)
+    result = compare(network, X, y)
+    if as_json:
+        print(json.dumps(result.to_dict()))
+    else:
+        console = Console()
+        table = Table(title=f"Parity of {network}", title_justify="left")
+        for heading in ("backend", "quantity", "error", "allowed"):
+            is_text = heading in ("backend", "quantity")
+            table.add_column(heading, justify="left" if is_text else "right")
+        for row in result.rows:
+            table.add_row(row.backend, row.quantity, f"{row.error:.2e}", f"{row.allowed:.2e}")
+        console.print(table)
+        console.print(result.verdict)
+    if not result.passed:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+@_with_exit_codes
+def doctor(as_json: JsonOption = False) -> None:
+    """Show versions, processor, backends and what they lack, the BLAS, and the cache."""
+    from fastnet import doctor as facts
+
+    found = facts.examine()
+    if as_json:
+        print(json.dumps(found))
+        return
+    console = Console()
+    table = Table(title="fastnet doctor", title_justify="left", show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")
+    for name, value in _flat(found):
+        table.add_row(name, value)
+    console.print(table)
+
+
+def _flat(facts: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Return nested facts as lines, empty ones left out."""
+    lines = []
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            lines += _flat(value, f"{prefix}{name} ")
+        elif value != "" and name != "name":
+            lines.append((prefix + name, f"{value:,}" if type(value) is int else str(value)))
+    return lines
+
+
+def _on_digits(
+    hidden: str,
+    activation: str,
+    output: str,
+    loss: str,
+    rows: int,
+    backend: str,
+    dtype: str,
+    seed: int,
+) -> tuple[Network, Any, Any]:
+    """Return a network for the digits and some of their rows."""
+    from fastnet import checks
+    from fastnet.data.digits import digits
+    from fastnet.layers import Dense
+    from fastnet.network import Network
+
+    data = digits()
+    rows = checks.whole_number(rows, "rows", at_least=1, at_most=len(data.X_train))
+    sizes = [data.X_train.shape[1], *_sizes(hidden)]
+    layers = [Dense(i, o, activation) for i, o in itertools.pairwise(sizes)]
+    network = Network(
+        [*layers, Dense(sizes[-1], 10, output)],
+        loss=loss,
+        backend=backend,
+        dtype=dtype,
+        seed=seed,
+        input_scale=data.input_scale,
+        task="classification",
+    )
+    return network, data.X_train[:rows], data.y_train[:rows]
 
 
 def main(arguments: list[str] | None = None) -> None:

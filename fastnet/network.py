@@ -459,8 +459,7 @@ def _threads(threads: int | None) -> int | None:
         value = int(text)
     if value is None:
         return None
-    machine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(checks.whole_number(value, name, at_least=1), machine or 1)
+    return min(checks.whole_number(value, name, at_least=1), registry.usable_cores())
 
 
 def _precision(precision: str | None, backend: str) -> str | None:

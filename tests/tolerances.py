@@ -22,13 +22,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastnet.tolerances import BASE
+
 Array = npt.NDArray[Any]
 
-#        dtype      rtol    atol
-BASE = {
-    "float32": (1.3e-6, 1e-5),
-    "float64": (1.0e-7, 1e-7),
-}
 UNIT_ROUNDOFF = {"float32": 2.0**-24, "float64": 2.0**-53}
 STEPS = 1e-12  # float64 alone
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ import numpy as np
 from fastnet_kernels.cpu import blocks
 from fastnet_kernels.cpu.threads import BARRIER_SIZE, ROUND
 
-from fastnet.execution import numba_steps, plan
+from fastnet.execution import numba_steps, plan, registry
 from fastnet.execution.buffers import SCALARS, Buffer, Data, Update
 from fastnet.execution.executor import Executor
 from fastnet.execution.numba_math import math
@@ -39,7 +38,7 @@ class NumbaExecutor(Executor):
     ) -> None:
         blocks.load(8 * dtype.itemsize)
         super().__init__(layers, loss, dtype, threads)
-        self.threads = threads or len(os.sched_getaffinity(0))
+        self.threads = threads or registry.usable_cores()
         self._barrier = np.zeros(BARRIER_SIZE, np.int64)
         self._seconds_per_step = 0.0
 

@@ -146,6 +146,13 @@ def choose(backend: str | None) -> tuple[str, str]:
     return backend, said_by
 
 
+def usable_cores() -> int:
+    """Return how many cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def executor_class(name: str) -> type[Executor]:
     """Return the executor of a backend that `choose` has found available."""
     if name == "numba":
