@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnet import backprop
+from fastnet import backprop, checks
 from fastnet.randomness import GRADIENT_CHECK, Stream
 
 if TYPE_CHECKING:
@@ -148,6 +148,8 @@ def gradcheck(
     ArithmeticError
         If no point free of kinks is found; pass fewer rows then.
     """
+    checks.whole_number(most, "most", at_least=1)
+    checks.real_number(tolerance, "tolerance", above=0)
     probe = _Probe(net.to(dtype="float64"), X, y, sample_weight)
     start = probe.network.parameters
     stream = Stream(0, GRADIENT_CHECK)
@@ -208,7 +210,7 @@ class _Probe:
         self.loss(theta)
         regions = self.regions()
         parts = self.network.blocks()
-        checks = []
+        found = []
         for number, (name, begin, shape) in enumerate(parts):
             size = int(np.prod(shape))
             chosen = Stream(0, GRADIENT_CHECK, number).permutation(size)[:most] + begin
@@ -216,8 +218,8 @@ class _Probe:
             numeric = np.array([self._difference(theta, int(i), regions, reach) for i in chosen])
             gap = np.abs(analytic[chosen] - numeric).max()
             error = float(gap / max(np.abs(numeric).max(), SMALLEST_SCALE))
-            checks.append(BlockCheck(name, shape, len(chosen), error))
-        return checks
+            found.append(BlockCheck(name, shape, len(chosen), error))
+        return found
 
     def _input_size(self, layer: int) -> float:
         """Return the largest input of a layer, at least 1: how far a weight's step reaches."""

@@ -53,6 +53,17 @@ def real_number(
     return number
 
 
+def fits(number: float, argument: str, dtype: np.dtype[Any]) -> float:
+    """Return a positive number that the dtype can hold, neither 0 nor subnormal nor infinite."""
+    smallest, largest = float(np.finfo(dtype).tiny), float(np.finfo(dtype).max)
+    if not smallest <= number <= largest:
+        raise ValueError(
+            f"{argument} is {number:g}, which does not fit {dtype}; expected {smallest:.2g} to "
+            f"{largest:.2g}, or use dtype='float64'"
+        )
+    return number
+
+
 def _shown(value: Any) -> str:
     text = str(value) if isinstance(value, np.generic) else repr(value)
     return text if len(text) <= 40 else f"{text[:20]}... ({len(text)} digits)"

@@ -54,12 +54,22 @@ def _with_exit_codes(command: Callable[P, None]) -> Callable[P, None]:
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             command(*args, **kwargs)
-        except KeyboardInterrupt as error:
-            _fail(INTERRUPTED, error if isinstance(error, TrainingInterrupted) else "interrupted")
+        except TrainingInterrupted as error:
+            from fastnet.progress import describe
+
+            last = {name: values[-1] for name, values in error.history.items()}
+            figures = f" with {describe(last)}" if last else ""
+            _fail(
+                INTERRUPTED, f"interrupted after {error.network.epoch} finished epoch(s){figures}"
+            )
+        except KeyboardInterrupt:
+            _fail(INTERRUPTED, "interrupted")
         except BackendUnavailableError as error:
             _fail(NO_BACKEND, error)
         except ArithmeticError as error:  # a divergence, or kinks that cannot be avoided
             _fail(FAILED, error)
+        except (MemoryError, OSError) as error:
+            _fail(FAILED, f"{type(error).__name__}: {error}")
         except (ValueError, TypeError) as error:
             _fail(MISUSED, error)
 
@@ -148,7 +158,7 @@ def train(
     ] = False,
 ) -> None:
     """Train a network and test it on rows that it has never seen."""
-    from fastnet import training
+    from fastnet import checks, training
     from fastnet.fitting import Settings
 
     console = Console()
@@ -158,6 +168,8 @@ def train(
         "epochs": epochs,
     }
     Settings.checked(**settings)  # before anything is shown
+    if validation != 0:
+        checks.real_number(validation, "validation (0 for none)", above=0, below=1)
     prepared = training.prepare(
         data,
         None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Iterable, Sequence
@@ -135,12 +136,14 @@ def train(network: Network, rows: Rows, held: Rows | None, settings: Settings) -
         validation = executor.load(held.features, held.targets, held.weights, network.input_scale)
     history = History(len(rows))
     good = executor.snapshot()
-    executor.begin_training(data, batch, optimizer.update())
-    with (
-        interrupts.deferred() as interrupt,
-        progress.display(settings.progress, epochs, steps) as display,
-    ):
+    showing = progress.display(settings.progress, epochs, steps)
+    with showing as display, contextlib.ExitStack() as stack:
         try:
+            display.say(executor.preparation)
+            stack.callback(executor.end_training)
+            executor.begin_training(data, batch, optimizer.update())
+            # From here on Ctrl-C waits for the end of a step; before, it acts at once.
+            interrupt = stack.enter_context(interrupts.deferred())
             for _ in range(epochs):
                 order = _order(network, len(rows), shuffled=settings.shuffle and batch < len(rows))
                 rates = np.full(steps, float(optimizer.learning_rate))

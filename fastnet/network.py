@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from fastnet.data import arrays, targets
 from fastnet.data.targets import Codec
 from fastnet.execution import codes, registry
 from fastnet.execution.buffers import Data
-from fastnet.execution.executor import LayerTrace
+from fastnet.execution.executor import LayerTrace, Snapshot
 from fastnet.fitting import Rows
 from fastnet.history import History
 from fastnet.layers import Dense, check_network
@@ -28,6 +29,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 class Network:
     """A feed-forward network with gradients derived by hand.
+
+    Several threads may ask one network at once: they take turns. It is trained by one at a time.
 
     Parameters
     ----------
@@ -86,7 +89,9 @@ class Network:
         self.dtype = _float_dtype(dtype)
         self.provider = provider(seed)
         self.threads = _threads(threads)
-        self.input_scale = checks.real_number(input_scale, "input_scale", above=0)
+        self.input_scale = checks.fits(
+            checks.real_number(input_scale, "input_scale", above=0), "input_scale", self.dtype
+        )
         self.task = targets.check_task(task)
         self.backend, self.backend_reason = registry.choose(backend)
         self.precision = _precision(precision, self.backend)
@@ -100,6 +105,7 @@ class Network:
         self.executor = registry.executor_class(self.backend)(
             self.layers, self.loss, self.dtype, self.threads
         )
+        self._busy = threading.Lock()
 
     # -- what it is -------------------------------------------------------------------------------
 
@@ -171,6 +177,10 @@ class Network:
         """What training has found out about the targets; None before."""
         return self._codec
 
+    def know(self, codec: Codec) -> None:
+        """Take it as known what the targets are."""
+        self._codec = codec
+
     @property
     def codec(self) -> Codec:
         """What is known of the targets; before training, classes are 0, 1, ..."""
@@ -207,17 +217,32 @@ class Network:
         other._start_executor()
         snapshot = self.executor.snapshot()
         state = self.executor.get(snapshot.state)
-        other.parameters = self.parameters
-        other.executor.reset_state(len(state))
-        other.executor.restore(
-            other.executor.snapshot()._replace(
-                state=other.executor.put(state.astype(other.dtype)), step=snapshot.step
-            )
-        )
+        other._adopt(self.parameters, state, snapshot.step)
         return other
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Network:
         return self.to()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return settings, parameters and optimizer state, and no buffers or rows."""
+        snapshot = self.executor.snapshot()
+        kept = {k: v for k, v in self.__dict__.items() if k not in ("executor", "_busy")}
+        theta, state = self.parameters, self.executor.get(snapshot.state)
+        return {**kept, "snapshot": Snapshot(theta, state, snapshot.step)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        theta, optimizer_state, step = state.pop("snapshot")
+        self.__dict__ |= state
+        self._start_executor()
+        self._adopt(theta, optimizer_state, step)
+
+    def _adopt(self, theta: Array, state: Array, step: int) -> None:
+        """Take parameters and optimizer state that came from another executor."""
+        self.parameters = theta
+        self.executor.reset_state(len(state))
+        mine = self.executor.snapshot()
+        state = self.executor.put(state.astype(self.dtype))
+        self.executor.restore(mine._replace(state=state, step=step))
 
     # -- training ---------------------------------------------------------------------------------
 
@@ -288,15 +313,29 @@ class Network:
             callbacks=callbacks,
             progress=progress,
         )
+        settings.optimizer.check_dtype(self.dtype)
         rows, codec = self.rows(X, y, sample_weight, codec=self._codec, training=True)
         rows, held = fitting.split_validation(self, rows, codec, validation)
-
-        self._codec = codec
-        self.executor.set_rule(codec.rule(self.layers[-1].outputs))
-        if settings.optimizer != self._optimizer:
-            self.executor.reset_state(settings.optimizer.slots)
-            self._optimizer = settings.optimizer
-        return fitting.train(self, rows, held, settings)
+        if not self._busy.acquire(blocking=False):
+            raise RuntimeError(
+                "this network is being trained already, by another thread or by the fit that "
+                "called this function; train a copy: net.to()"
+            )
+        before = (self.epoch, self._codec, self._optimizer, self.executor.snapshot())
+        try:
+            self._codec = codec
+            self.executor.set_rule(codec.rule(self.layers[-1].outputs))
+            if settings.optimizer != self._optimizer:
+                self.executor.reset_state(settings.optimizer.slots)
+                self._optimizer = settings.optimizer
+            return fitting.train(self, rows, held, settings)
+        except BaseException:
+            if self.epoch == before[0]:  # nothing was learned: as if it had not been called
+                _, self._codec, self._optimizer, snapshot = before
+                self.executor.restore(snapshot)
+            raise
+        finally:
+            self._busy.release()
 
     # -- asking -----------------------------------------------------------------------------------
 
@@ -324,7 +363,7 @@ class Network:
             return above.astype(np.int64)
         chosen = above[:, 0].astype(np.intp) if last.outputs == 1 else z.argmax(axis=1)
         labels: Array = codec.classes[chosen]
-        return labels
+        return labels if codec.vector else labels[:, None]
 
     def predict_proba(self, X: Any) -> Array:
         """Return the probability of every class, (rows, classes).
@@ -371,8 +410,10 @@ class Network:
         with np.errstate(all="ignore"):  # an overflow shows in the result, which is not finite
             residual = w @ (t - outputs) ** 2
             spread = w @ (t - np.average(t, axis=0, weights=w)) ** 2
+            counted = t[w > 0]
+            varies = counted.max(axis=0) > counted.min(axis=0)
             constant = np.where(residual == 0, 1.0, 0.0)
-            r2 = np.where(spread > 0, 1 - residual / np.where(spread > 0, spread, 1), constant)
+            r2 = np.where(varies, 1 - residual / np.where(varies, spread, 1), constant)
         return float(r2.mean())
 
     # -- looking into it --------------------------------------------------------------------------

@@ -41,6 +41,12 @@ class Optimizer:
         """Return the settings as the numbers that the backends take."""
         raise NotImplementedError
 
+    def check_dtype(self, dtype: np.dtype[Any]) -> None:
+        """Raise ValueError if a setting vanishes or overflows in the network's dtype."""
+        for name in ("learning_rate", "epsilon"):
+            if hasattr(self, name):
+                checks.fits(getattr(self, name), name, dtype)
+
     def with_learning_rate(self, learning_rate: float) -> Optimizer:
         """Return the same optimizer with another learning rate."""
         return replace(self, learning_rate=learning_rate)

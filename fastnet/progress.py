@@ -20,6 +20,9 @@ class Silent(AbstractContextManager["Silent"]):
     ) -> None:
         """Nothing to close."""
 
+    def say(self, text: str) -> None:
+        """Show what is going on before the first step."""
+
     def steps_done(self, count: int) -> None:
         """``count`` more steps are done."""
 
@@ -45,14 +48,19 @@ class Bar(Silent):
     def __init__(self, epochs: int, steps: int) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.table import Column
+
+        def whole() -> Column:
+            return Column(no_wrap=True)
 
         self._epochs, self._finished = epochs, 0
         self._progress = Progress(
-            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}", table_column=whole()),
+            BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=6)),
+            TextColumn("{task.fields[figures]}", table_column=whole()),
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             console=Console(stderr=True),
+            expand=True,
         )
         self._task = self._progress.add_task(
             "training", total=epochs * steps, epoch=0, epochs=epochs, figures=""
@@ -65,6 +73,10 @@ class Bar(Silent):
     def __exit__(self, *details: Any) -> None:
         """Leave the last state on the screen."""
         self._progress.stop()
+
+    def say(self, text: str) -> None:
+        """Show the text in the place of figures."""
+        self._progress.update(self._task, figures=text)
 
     def steps_done(self, count: int) -> None:
         """Move the bar on."""
@@ -79,8 +91,7 @@ class Bar(Silent):
 SHORT = {
     "train_loss": "loss",
     "train_accuracy": "accuracy",
-    "validation_loss": "validation loss",
-    "validation_accuracy": "validation accuracy",
+    "validation_accuracy": "validation",
     "validation_r2": "validation R²",
 }
 
@@ -88,9 +99,9 @@ SHORT = {
 def describe(row: Mapping[str, float]) -> str:
     """Return the figures of an epoch as a line of text; accuracies in percent."""
     return "  ".join(
-        f"{SHORT[key]} {row[key]:.2%}" if "accuracy" in key else f"{SHORT[key]} {row[key]:.4g}"
+        f"{SHORT[key]} {row[key]:.1%}" if "accuracy" in key else f"{SHORT[key]} {row[key]:.3g}"
         for key in SHORT
-        if key in row and key != "validation_loss"
+        if key in row
     )
 
 

@@ -21,8 +21,6 @@ from fastnet.randomness import Provider, provider
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-TEST_FRACTION = 0.2
-
 
 @dataclass(frozen=True)
 class Report:
@@ -83,7 +81,8 @@ class TrainResult:
     report : Report
         Which backend ran and why, how fast.
     test : dict
-        ``loss`` with ``accuracy`` or ``r2``, measured once at the end on rows kept back.
+        ``loss`` with ``accuracy`` or ``r2``, measured once at the end on rows kept back, each
+        counting the same, whatever ``sample_weight`` said of the others.
     """
 
     network: Network
@@ -215,6 +214,7 @@ class Prepared(NamedTuple):
     X_test: Array
     y_test: Array
     weights: Array | None
+    codec: targets.Codec
 
 
 def prepare(
@@ -250,23 +250,29 @@ def prepare(
         X, targets_ = arrays.matrix(data), y
         scale = 1.0 if input_scale is None else input_scale
     survey = targets.survey(targets_, len(X), task)
+    if survey.kind == "labels" and survey.outputs > max(10, len(X) // 2):
+        raise ValueError(
+            f"y has {survey.outputs} classes in {len(X)} rows, too few of each to learn from and "
+            f"to test on; if y holds quantities, pass task='regression'"
+        )
     layers, chosen, decided = _layers(X.shape[1], survey, hidden, activation, loss)
     network = Network(
         layers, loss=chosen, seed=of_seed, task=decided, input_scale=scale, **of_network
     )
     # All rows are checked here, those kept back for the test as well.
-    rows, _ = network.rows(X, targets_, sample_weight, codec=None, training=True)
+    rows, codec = network.rows(X, targets_, sample_weight, codec=None, training=True)
     X, y, weights = rows.features, survey.targets, rows.weights
     if isinstance(data, str):
-        return Prepared(network, X, y, known.X_test, known.y_test, weights)
-    kept, held_back = splits.stratified_split(survey.strata, TEST_FRACTION, network.seed)
+        return Prepared(network, X, y, known.X_test, known.y_test, weights, codec)
+    kept, held_back = splits.stratified_split(survey.strata, splits.TEST_FRACTION, network.seed)
     kept_weights = None if weights is None else weights[kept]
-    return Prepared(network, X[kept], y[kept], X[held_back], y[held_back], kept_weights)
+    return Prepared(network, X[kept], y[kept], X[held_back], y[held_back], kept_weights, codec)
 
 
 def run(prepared: Prepared, **of_fit: Any) -> TrainResult:
     """Train and test a prepared network; the second half of `train`."""
-    network, X_train, y_train, X_test, y_test, weights = prepared
+    network, X_train, y_train, X_test, y_test, weights, codec = prepared
+    network.know(codec)  # what all rows say of the targets, not only those to train on
     history = network.fit(X_train, y_train, sample_weight=weights, **of_fit)
     epochs, seconds = len(history.seconds), sum(history.seconds)
     report = Report(
@@ -288,10 +294,11 @@ def run(prepared: Prepared, **of_fit: Any) -> TrainResult:
 def resolve_optimizer(spec: str | Optimizer, learning_rate: float | None) -> Optimizer:
     """Return the optimizer, with the learning rate put in where one is given."""
     settings = optimizers.optimizer(spec)
+    has_rate = isinstance(spec, Optimizer) or "(" in str(spec)
     if learning_rate is None:
         return settings
     rate = checks.real_number(learning_rate, "learning_rate", above=0)
-    if isinstance(spec, Optimizer) and rate != settings.learning_rate:
+    if has_rate and rate != settings.learning_rate:
         raise ValueError(
             f"learning_rate is {rate:g} and optimizer is {settings}, which has a rate of its own; "
             f"give one of them"
@@ -319,11 +326,12 @@ def _layers(
         outputs = 1 if outputs == 2 and survey.targets.ndim == 1 else outputs
     if survey.kind == "values" and not chosen.elementwise:
         output = "sigmoid"
-    if isinstance(hidden, int):
+    if isinstance(hidden, int | np.integer):
         hidden = (hidden,)
     if not isinstance(hidden, list | tuple):
         raise TypeError(
-            f"hidden is {hidden!r}; expected the sizes of the hidden layers, such as (128, 64)"
+            f"hidden is {hidden!r} ({type(hidden).__name__}); expected the sizes of the hidden "
+            f"layers, such as (128, 64)"
         )
     sizes = [inputs]
     for units in hidden:

@@ -212,7 +212,7 @@ def test_progress_on_a_terminal() -> None:
     assert json.loads(output)["epochs"] == 3
     assert "epoch 3/3" in screen
     assert "━" in screen
-    assert re.search(r"loss 0\.\d+  accuracy \d\d\.\d\d%  validation accuracy", screen)
+    assert re.search(r"loss 0\.\d+  accuracy \d\d\.\d%  validation \d\d\.\d%", screen)
     assert COLOURS.search(screen)
 
 
@@ -270,7 +270,7 @@ MISUSE = {
     "unknown command": (["teach"], "No such command"),
     "no number": (["train", "--epochs", "many"], "--epochs"),
     "no epochs": (["train", "--epochs", "0"], "epochs is 0; expected a whole number, 1 or larger"),
-    "bad share": (["train", "--validation", "2"], "validation is 2.0; expected"),
+    "bad share": (["train", "--validation", "2"], "is 2.0; expected"),
     "bad rate": (["train", "--learning-rate", "nan"], "learning_rate is nan; expected"),
     "bad sizes": (["train", "--hidden", "8;8"], "--hidden is '8;8'; expected sizes"),
     "zero size": (["train", "--hidden", "8,0"], "hidden is 0; expected a whole number"),
@@ -320,7 +320,7 @@ def test_130_for_ctrl_c() -> None:
     )
     assert code == 130
     assert output == ""
-    assert re.search(r"fastnet: interrupted; the network keeps [1-9]\d* finished epoch", screen)
+    assert re.search(r"fastnet: interrupted after [1-9]\d* finished epoch", screen)
     assert "Traceback" not in screen
 
 

@@ -218,7 +218,7 @@ def test_one_column_for_one_output() -> None:
         as_vector = network(1, "sigmoid", "log_loss")
         assert bits_after(X, targets, net) == bits_after(X, column[:, 0], as_vector)
         assert net.classes.tolist() == [0, 1]
-        assert net.predict(X).shape == (ROWS,)
+        assert net.predict(X).shape == (ROWS, 1)
 
 
 def test_one_hot_rows_train_like_labels() -> None:

@@ -451,6 +451,6 @@ except fastnet.TrainingInterrupted as error:
 def test_ctrl_c_ends_the_command_with_130() -> None:
     done = python(PRESS + "from fastnet.cli import main; main(['train', '--epochs', '10000000'])")
     assert done.returncode == 130
-    assert done.stderr.startswith("fastnet: interrupted; the network keeps")
+    assert done.stderr.startswith("fastnet: interrupted after")
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr

@@ -100,6 +100,10 @@ def as_array(X: Any, name: str) -> Array:
         raise ValueError(
             f"{name} cannot become an array ({error}); expected rows of equal length"
         ) from None
+    except TypeError as error:  # missing values of a nullable column
+        raise TypeError(
+            f"{name} cannot become numbers ({error}); fill or drop missing values first"
+        ) from None
     require_real(array, name)
     return array
 
@@ -121,8 +125,8 @@ def require_real(array: Array, name: str) -> None:
             array.dtype.kind, "no numbers"
         )
         raise TypeError(
-            f"{name} has dtype {array.dtype}, that is {kind}; expected real numbers: "
-            f"convert it with {name}.astype('float32')"
+            f"{name} has dtype {array.dtype}, that is {kind}; expected real numbers in every "
+            f"column: encode text as numbers, and convert with {name}.astype('float32')"
         )
 
 
@@ -178,7 +182,13 @@ def sample_weights(weights: Any, rows: int, dtype: np.dtype[Any]) -> Array | Non
     require_finite(array, name)
     if array.dtype == np.uint8:
         array = array.astype(dtype)
+    largest = float(array.max(initial=0))
     array = in_dtype(array, dtype, name)
+    if largest and not 1e-20 < largest < 1e20:
+        raise ValueError(
+            f"{name} has {largest:g} as its largest value; expected something nearer to 1: only "
+            f"the relation of weights matters, so divide them by their mean"
+        )
     if (array < 0).any():
         position = first_position(array < 0)
         raise ValueError(

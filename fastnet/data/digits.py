@@ -7,12 +7,11 @@ from importlib.resources import files
 import numpy as np
 
 from fastnet.data.dataset import Dataset
-from fastnet.data.splits import stratified_split
+from fastnet.data.splits import TEST_FRACTION, stratified_split
 
 # The split is part of the data set: the same whatever seed a training uses, so that test results
 # can be compared.
 SPLIT_SEED = 42
-TEST_FRACTION = 0.2
 
 
 def digits() -> Dataset:

@@ -14,6 +14,9 @@ from fastnet.randomness import TEST_SPLIT, Stream
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+# The share of rows that a data set without test rows of its own keeps back for the test.
+TEST_FRACTION = 0.2
+
 
 def stratified_split(
     labels: Array, fraction: float, seed: int, purpose: int = TEST_SPLIT

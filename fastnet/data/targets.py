@@ -33,7 +33,7 @@ class Codec:
     multilabel : bool
         Whether any number of the outputs may be 1 at once.
     vector : bool
-        Whether the targets were one-dimensional, so that predictions are, too.
+        Whether the targets of a single output were one-dimensional, so that predictions are, too.
     """
 
     task: Task
@@ -366,7 +366,7 @@ def _encode_matrix(
         return targets, Codec("regression", None, vector=vector)
     if outputs == 1:
         classes = np.array([0, 1])
-        return targets, known or Codec("classification", classes)
+        return targets, known or Codec("classification", classes, vector=vector)
     one_hot = bool(np.isin(targets, (0, 1)).all() and (targets.sum(axis=1) == 1).all())
     multilabel = not isinstance(last, Softmax) and not one_hot
     if known is not None:

@@ -6,9 +6,11 @@ This class is the NumPy backend and the portable one: another backend replaces w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import threading
+from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar, cast
 
 import numpy as np
 
@@ -37,10 +39,22 @@ from fastnet.layers import Dense
 from fastnet.losses import Loss
 
 Array = np.ndarray[Any, np.dtype[Any]]
+F = TypeVar("F", bound=Callable[..., Any])
 
 # Rows that pass through the network together when there is no smaller batch: enough for matrix
 # products to run at full speed, few enough for a block's activations to stay in cache.
 BLOCK_ROWS = 1024
+
+
+def one_at_a_time(method: F) -> F:
+    """Let one thread at a time run the methods that share an executor's buffers."""
+
+    @functools.wraps(method)
+    def alone(self: Executor, *args: Any, **kwargs: Any) -> Any:
+        with self.lock:
+            return method(self, *args, **kwargs)
+
+    return cast(F, alone)
 
 
 class LayerTrace(NamedTuple):
@@ -77,9 +91,13 @@ class Executor:
     loss : Loss
     dtype : numpy.dtype
         float32 or float64.
+    threads : int, optional
+        How many threads to use; NumPy's loops run in one.
     """
 
     name: ClassVar[str] = "numpy"
+    # What takes time before the first step, for the progress display.
+    preparation: ClassVar[str] = ""
     # How many steps may run before the caller looks for an interrupt or a halt.
     steps_per_call: ClassVar[int] = 1
     device: str = "CPU"
@@ -92,7 +110,6 @@ class Executor:
         threads: int | None = None,  # noqa: ARG002 - NumPy's loops run in one
     ) -> None:
         self.layers, self.loss, self.dtype, self.threads = tuple(layers), loss, dtype, 1
-        self._kept: list[Array] = []
         self.table = tables.build(layers, loss, codes.NO_HITS)
         size = self.table.parameters
         self.parameters = Parameters(
@@ -105,7 +122,8 @@ class Executor:
             rates=np.zeros(1),
             scales=np.zeros(1),
         )
-        self._work: dict[int, Work] = {}
+        self._work: Work | None = None
+        self.lock = threading.RLock()
 
     @property
     def math(self) -> ModuleType:
@@ -137,12 +155,14 @@ class Executor:
     def theta(self, vector: Array) -> None:
         self.parameters.theta[...] = self.put(np.ascontiguousarray(vector, self.dtype))
 
+    @one_at_a_time
     def snapshot(self) -> Snapshot:
         """Return a copy of everything that a step changes."""
         parameters = self.parameters
         step = int(self.control.clock[STEP])
         return Snapshot(parameters.theta.copy(), parameters.state.copy(), step)
 
+    @one_at_a_time
     def restore(self, snapshot: Snapshot) -> None:
         """Go back to a snapshot."""
         if self.parameters.state.shape != snapshot.state.shape:
@@ -174,31 +194,36 @@ class Executor:
             scale,
         )
 
-    def work(self, capacity: int, table: tables.Table | None = None) -> Work:
-        """Return buffers for blocks of ``capacity`` rows, made at first use and kept."""
-        if table is None and capacity in self._work:
-            return self._work[capacity]
-        sizes = table or self.table
-        work = Work(
+    def work(self, capacity: int) -> Work:
+        """Return buffers for blocks of at least ``capacity`` rows, kept for the next use."""
+        if self._work is None or self._work.capacity < capacity:
+            self._work = self.new_work(capacity, self.table)
+        return self._work
+
+    def new_work(self, capacity: int, table: tables.Table) -> Work:
+        """Return new buffers for blocks of ``capacity`` rows."""
+        return Work(
             capacity,
-            self.empty(capacity * sizes.values, self.dtype),
-            self.empty(capacity * sizes.deltas, self.dtype),
-            self.empty(capacity * sizes.outputs, self.dtype),
+            self.empty(capacity * table.values, self.dtype),
+            self.empty(capacity * table.deltas, self.dtype),
+            self.empty(capacity * table.outputs, self.dtype),
             self.empty(capacity, self.dtype),
             self.empty(capacity, self.dtype),
             self.empty(capacity, self.dtype),
         )
-        if table is None:
-            self._work[capacity] = work
-        return work
 
     # -- training -----------------------------------------------------------------------------
 
     def begin_training(self, data: Data, batch_size: int, update: Update) -> None:
         """Prepare to train on ``data`` in batches; a short last batch is a step of its own."""
         self._data, self._batch_size, self._update = data, batch_size, update
-        self._training_work = self.work(min(batch_size, BLOCK_ROWS))
+        self._training_work = self.new_work(min(batch_size, BLOCK_ROWS), self.table)
         self.control.scalars[HALTED] = 0
+
+    def end_training(self) -> None:
+        """Let go of the rows and of the buffers that only training needs."""
+        for name in ("_data", "_training_work"):
+            self.__dict__.pop(name, None)
 
     def begin_epoch(self, order: Array, rates: Array, scales: Array) -> None:
         """Take the epoch's order of rows and, per step, learning rate and 1 / sum of weights."""
@@ -207,6 +232,7 @@ class Executor:
         self.control.clock[1:] = 0
         self.control.totals.fill(0)
 
+    @one_at_a_time
     def run_steps(self, begin: int, end: int) -> None:
         """Run the steps ``begin`` to ``end`` of the epoch, at most to the first bad one."""
         total = len(self._data.order)
@@ -242,6 +268,7 @@ class Executor:
 
     # -- without training ---------------------------------------------------------------------
 
+    @one_at_a_time
     def gradient(self, data: Data, scale: float) -> tuple[float, Array]:
         """Return sum of weight * loss, and ``scale`` times its gradient, over all rows."""
         work = self.work(min(len(data.order), BLOCK_ROWS))
@@ -249,6 +276,7 @@ class Executor:
             self._sweep(self.table, data, work, scale)
         return float(self.control.scalars[LOSS]), self.get(self.parameters.gradient)
 
+    @one_at_a_time
     def evaluate(self, data: Data, work: Work | None = None) -> tuple[float, float]:
         """Return the sums of weight * loss and weight * hit over all rows."""
         rows = len(data.order)
@@ -258,6 +286,7 @@ class Executor:
             self.math.evaluate(self.table.records, self.parameters.theta, data, work, control, rows)
         return float(control.scalars[LOSS]), float(control.scalars[HITS])
 
+    @one_at_a_time
     def predict(self, features: Array, scale: float, *, logits: bool = False) -> Array:
         """Return the outputs (rows, outputs), or what goes into the last activation."""
         rows = len(features)
@@ -273,12 +302,13 @@ class Executor:
                 result[first : first + block] = self.get(view(work, records[-1], 0, block))
         return result
 
+    @one_at_a_time
     def trace(self, data: Data, scale: float) -> tuple[float, list[LayerTrace]]:
         """Return sum of weight * loss, and everything every layer computed for all rows at once."""
         rule = int(self.table.records[-1]["rule"])
         table = tables.build(self.layers, self.loss, rule, keep_z=True)
         rows, records, math = len(data.order), table.records, self.math
-        work = self.work(rows, table)
+        work = self.new_work(rows, table)
         with np.errstate(all="ignore"):
             self._sweep(table, data, work, scale)
             math.activate_outputs(records, work, 0, rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -11,15 +10,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 from fastnet_kernels.cpu import blocks
-from fastnet_kernels.cpu.threads import BARRIER_SIZE, ROUND
+from fastnet_kernels.cpu.threads import BARRIER_SIZE, GIVEN_UP
 
 from fastnet.execution import numba_steps, plan, registry
-from fastnet.execution.buffers import SCALARS, Buffer, Data, Update
-from fastnet.execution.executor import Executor
+from fastnet.execution.buffers import HITS, LOSS, SCALARS, Buffer, Control, Data, Update, Work
+from fastnet.execution.executor import BLOCK_ROWS, Executor, one_at_a_time
 from fastnet.execution.numba_math import math
 from fastnet.execution.numba_ops import begin_step
+from fastnet.execution.tables import Table
 from fastnet.layers import Dense
 from fastnet.losses import Loss
+from fastnet.optimizers import SGD
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -27,11 +28,15 @@ Array = np.ndarray[Any, np.dtype[Any]]
 # start of threads.
 SECONDS_PER_CALL = 0.1
 
+# In the place of an optimizer, where no step is taken.
+NO_UPDATE = SGD().update()
+
 
 class NumbaExecutor(Executor):
     """Runs the compiled math; parameters and data stay ordinary NumPy arrays."""
 
     name: ClassVar[str] = "numba"
+    preparation: ClassVar[str] = "compiling, or loading compiled code"
 
     def __init__(
         self, layers: Sequence[Dense], loss: Loss, dtype: np.dtype[Any], threads: int | None
@@ -39,7 +44,6 @@ class NumbaExecutor(Executor):
         blocks.load(8 * dtype.itemsize)
         super().__init__(layers, loss, dtype, threads)
         self.threads = threads or registry.usable_cores()
-        self._barrier = np.zeros(BARRIER_SIZE, np.int64)
         self._seconds_per_step = 0.0
 
     @property
@@ -54,14 +58,7 @@ class NumbaExecutor(Executor):
         and nothing writes to it.
         """
         array = np.ascontiguousarray(array)
-        if array.flags.writeable:
-            return array
-        if not array.size:
-            return np.empty_like(array)
-        self._kept.append(array)
-        address = ctypes.cast(array.ctypes.data, ctypes.POINTER(ctypes.c_uint8))
-        memory = np.ctypeslib.as_array(address, (array.nbytes,))
-        return memory.view(array.dtype).reshape(array.shape)
+        return array if array.flags.writeable else np.asarray(_Passed(array))
 
     @property
     def steps_per_call(self) -> int:  # type: ignore[override]
@@ -77,13 +74,22 @@ class NumbaExecutor(Executor):
         slots = self._plan.slots
         self._slot_gradients = self.empty((slots, self.table.parameters), self.dtype)
         self._slot_scalars = np.zeros((slots, SCALARS))
-        self._training_work = self.work(plan.capacity(self.table, batch_size) * max(slots, 1))
+        capacity = plan.capacity(self.table, batch_size) * max(slots, 1)
+        self._training_work = self.new_work(capacity, self.table)
         self._seconds_per_step = 0.0
+        self.run_steps(0, 0)  # compiles, or loads what was compiled, before any clock runs
 
+    def end_training(self) -> None:
+        """Let go of the rows and of the buffers that only training needs."""
+        super().end_training()
+        for name in ("_slot_gradients", "_slot_scalars"):
+            self.__dict__.pop(name, None)
+
+    @one_at_a_time
     def run_steps(self, begin: int, end: int) -> None:
         """Run the steps ``begin`` to ``end`` of the epoch, at most to the first bad one."""
         began = time.perf_counter()
-        control = self.control
+        control, made = self.control, self._plan
         begin_step(control.scalars, control.clock, control.rates, control.scales)
         of_steps = (
             begin,
@@ -96,32 +102,76 @@ class NumbaExecutor(Executor):
             self._training_work,
             control,
         )
-        if self._plan.slots:
-            of_plan: tuple[Any, ...] = (self._slot_gradients, self._slot_scalars, self._plan.ranges)
-            _on_threads(
-                numba_steps.run_streamed_steps, (*of_steps, *of_plan), self._barrier, self.threads
+        if made.slots:
+            self._on_threads(
+                numba_steps.run_streamed_steps,
+                *(*of_steps, self._slot_gradients, self._slot_scalars, made.ranges),
             )
         else:
-            of_plan = (self._plan.rows_per_tile, self._plan.tiles)
-            _on_threads(numba_steps.run_steps, (*of_steps, *of_plan), self._barrier, self.threads)
-        self._seconds_per_step = (time.perf_counter() - began) / (end - begin)
+            self._on_threads(
+                numba_steps.run_steps,
+                *(numba_steps.TRAIN, *of_steps, made.rows_per_tile, made.tiles),
+            )
+        if end > begin:
+            self._seconds_per_step = (time.perf_counter() - began) / (end - begin)
 
+    @one_at_a_time
+    def evaluate(self, data: Data, work: Work | None = None) -> tuple[float, float]:
+        """Return the sums of weight * loss and weight * hit over all rows."""
+        work = work or self.work(min(len(data.order), BLOCK_ROWS))
+        control = self._run_once(numba_steps.EVALUATE, self.table, data, work, 1.0)
+        return float(control.scalars[LOSS]), float(control.scalars[HITS])
 
-def _on_threads(
-    run: Callable[..., None], arguments: tuple[Any, ...], barrier: Array, threads: int
-) -> None:
-    """Run a compiled function on several threads at once and wait for all of them."""
-    barrier[:ROUND] = 0
-    barrier[ROUND + 1 :] = 0
-    turn = int(barrier[ROUND])
-    helpers = [
-        threading.Thread(
-            target=run, args=(*arguments, barrier, threads, turn), name="fastnet", daemon=True
+    def _sweep(self, table: Table, data: Data, work: Work, scale: float) -> None:
+        control = self._run_once(numba_steps.GRADIENT, table, data, work, scale)
+        self.control.scalars[LOSS] = control.scalars[LOSS]
+
+    def _run_once(self, mode: int, table: Table, data: Data, work: Work, scale: float) -> Control:
+        """Take all rows as one step without an update, beside any training."""
+        control = self._quiet_control(scale)
+        rows = len(data.order)
+        made = plan.build(table, min(rows, work.capacity))
+        begin_step(control.scalars, control.clock, control.rates, control.scales)
+        self._on_threads(
+            numba_steps.run_steps,
+            *(mode, 0, 1, rows, table.records, NO_UPDATE, self.parameters, data, work, control),
+            *(made.rows_per_tile, made.tiles),
         )
-        for _ in range(threads - 1)
-    ]
-    for helper in helpers:
-        helper.start()
-    run(*arguments, barrier, threads, turn)
-    for helper in helpers:
-        helper.join()
+        return control
+
+    def _on_threads(self, run: Callable[..., None], *arguments: Any) -> None:
+        """Run a compiled function on all threads at once and wait for them.
+
+        Whatever interrupts the start of the threads, none is left waiting for one that never comes.
+        """
+        barrier, threads = np.zeros(BARRIER_SIZE, np.int64), self.threads
+        started: list[threading.Thread] = []
+        try:
+            for _ in range(threads - 1):
+                helper = threading.Thread(
+                    target=run, args=(*arguments, barrier, threads, 0), name="fastnet", daemon=True
+                )
+                started.append(helper)
+                helper.start()
+            run(*arguments, barrier, threads, 0)
+        except BaseException:
+            barrier[GIVEN_UP] = 1
+            raise
+        finally:
+            for helper in started:
+                if helper.ident is not None:
+                    helper.join()
+
+
+class _Passed:
+    """An array that is passed on as writeable memory; NumPy keeps this object, and so the array."""
+
+    def __init__(self, array: Array) -> None:
+        self._array = array
+        address, shape = array.ctypes.data, array.shape
+        self.__array_interface__ = {
+            "version": 3,
+            "data": (address, False),
+            "shape": shape,
+            "typestr": array.dtype.str,
+        }

@@ -12,8 +12,8 @@ import numba
 
 from fastnet.execution import compiled, mathsource, numba_ops
 
-# What the executor calls from Python; ``numba_steps`` has the rest of its entries.
-ENTRIES = {"sweep", "evaluate", "predict"}
+# What the executor calls from Python; the other entries are in ``numba_steps``.
+ENTRIES = {"predict"}
 
 math = mathsource.load("numba", numba_ops)
 for _name, _value in list(vars(math).items()):

@@ -22,8 +22,15 @@ add_losses, count_step = numba_ops.add_losses, numba_ops.count_step
 begin_step = numba_ops.begin_step
 
 
+# What a call of `run_steps` is for.
+EVALUATE = 0  # loss and hits
+GRADIENT = 1  # and the gradient, over all rows
+TRAIN = 2  # and the steps
+
+
 @compiled.function
 def run_steps(
+    mode: int,
     begin: int,
     end: int,
     batch: int,
@@ -44,7 +51,9 @@ def run_steps(
     Rows first: from the gather to the deltas. Then parameters: gradient and step, tile by tile. A
     batch beyond the work buffers goes through them in blocks, whose gradients add up.
 
-    ``turn`` is the barrier's round at the start, the same for every thread.
+    ``mode`` leaves out the later parts; one function for all three because each would be compiled
+    with all of the math in it. ``turn`` is the barrier's round at the start, the same for every
+    thread. A thread that waits in vain, because another was never started, returns at once.
     """
     before = flush_subnormals()
     theta, gradient, scalars = parameters.theta, parameters.gradient, control.scalars
@@ -56,34 +65,35 @@ def run_steps(
             row = next_tile(barrier) * rows_per_tile
             while row < block:
                 stop = min(row + rows_per_tile, block)
-                losses(layers, theta, data, work, control, first, row, stop, 1)
-                deltas(layers, theta, work, row, stop)
+                losses(layers, theta, data, work, control, first, row, stop, mode == TRAIN)
+                if mode != EVALUATE:
+                    deltas(layers, theta, work, row, stop)
                 row = next_tile(barrier) * rows_per_tile
             if arrive(barrier, threads):
                 add_losses(scalars, work.row_loss[:block], work.row_hits[:block])
-                if is_last:
+                if is_last and mode == TRAIN:
                     count_step(scalars, control.clock, control.totals, rows)
                 release(barrier)
-            else:
-                wait(barrier, turn)
+            elif not wait(barrier, turn):
+                return
             turn += 1
 
-            tile = next_tile(barrier)
+            tile = next_tile(barrier) if mode != EVALUATE else len(tiles)
             while tile < len(tiles):
                 l, first_row, last_row = tiles[tile, 0], tiles[tile, 1], tiles[tile, 2]
                 beta = 1 if first > 0 else 0
                 weight_gradient(layers, gradient, work, l, block, first_row, last_row, beta)
                 if last_row == layers[l]["inputs"]:
                     bias_gradient(layers, gradient, work, l, block, beta)
-                if is_last:
+                if is_last and mode == TRAIN:
                     update(optimizer, parameters, control, tiles[tile, 3], tiles[tile, 4])
                 tile = next_tile(barrier)
             if arrive(barrier, threads):
                 if is_last and step + 1 < end and scalars[HALTED] == 0:
                     begin_step(scalars, control.clock, control.rates, control.scales)
                 release(barrier)
-            else:
-                wait(barrier, turn)
+            elif not wait(barrier, turn):
+                return
             turn += 1
         if scalars[HALTED] != 0:
             break
@@ -181,8 +191,8 @@ def run_streamed_steps(
                 scalars[HITS] += slot_scalars[slot, HITS]
             count_step(scalars, control.clock, control.totals, rows)
             release(barrier)
-        else:
-            wait(barrier, turn)
+        elif not wait(barrier, turn):
+            return
         turn += 1
 
         tile = next_tile(barrier)
@@ -194,8 +204,8 @@ def run_streamed_steps(
             if step + 1 < end and scalars[HALTED] == 0:
                 begin_step(scalars, control.clock, control.rates, control.scales)
             release(barrier)
-        else:
-            wait(barrier, turn)
+        elif not wait(barrier, turn):
+            return
         turn += 1
         if scalars[HALTED] != 0:
             break

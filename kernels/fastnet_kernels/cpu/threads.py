@@ -7,6 +7,7 @@ threads could enter, and a barrier costs a fraction of a microsecond, not a para
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from llvmlite import ir
@@ -16,8 +17,8 @@ from numba.extending import intrinsic
 from fastnet_kernels.cpu.compile import by_type_alone
 
 # Slots of the barrier's memory (int64), a cache line apart so that waiting does not slow arriving.
-ARRIVED, ROUND, NEXT = 0, 8, 16
-BARRIER_SIZE = 24
+ARRIVED, ROUND, NEXT, GIVEN_UP = 0, 8, 16, 24
+BARRIER_SIZE = 32
 
 # Turns of the waiting loop before the thread offers its core to others: long enough for any
 # phase of a balanced step, short enough to be fair on a busy machine.
@@ -80,7 +81,9 @@ def _relax(typing_context: Any) -> Any:
     return types.void(), generate
 
 
-_sched_yield = types.ExternalFunction("sched_yield", types.int32())
+_offer_core = types.ExternalFunction(
+    "SwitchToThread" if sys.platform == "win32" else "sched_yield", types.int32()
+)
 
 
 @by_type_alone
@@ -105,14 +108,17 @@ def release(barrier: Any) -> None:
 
 @by_type_alone
 @njit(nogil=True)
-def wait(barrier: Any, turn: int) -> None:
-    """Wait until round ``turn`` of the barrier is over."""
+def wait(barrier: Any, turn: int) -> bool:
+    """Wait until round ``turn`` of the barrier is over; False if somebody has GIVEN_UP."""
     patience = PATIENCE
     while atomic_load(barrier, ROUND) == turn:
+        if atomic_load(barrier, GIVEN_UP) != 0:
+            return False
         _relax()
         patience -= 1
         if patience < 0:
-            _sched_yield()
+            _offer_core()
+    return True
 
 
 @by_type_alone
