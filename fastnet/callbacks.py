@@ -23,6 +23,8 @@ class EpochEnd:
         The epochs of this call of ``fit``, this one included.
     epoch : int
         The number of the epoch, counted from 1 over all calls of ``fit``.
+    stop_reason : str or None
+        Why training ends after this epoch; None where it goes on. `stop` sets it.
     """
 
     network: Network

@@ -6,7 +6,8 @@ w_i / sum w. Targets t of a cross-entropy lie in [0, 1] and need not sum to 1.
 
 ``elementwise`` losses work on the outputs A and give dl/dA; the activation's own ``backward``
 turns that into dl/dZ. Cross-entropies work on the logits Z and give dl/dZ directly: probabilities
-are never formed and clipped, so that no finite logit gives an infinite loss.
+are never formed and clipped, so that no logit up to a thousandth of the dtype's range gives an
+infinite loss.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -67,4 +68,12 @@ def resolve(spec: Any, known: Mapping[str, type[T]], base: type[T], argument: st
     try:
         return cls(*numbers)
     except TypeError:
-        raise ValueError(f"{argument} is {spec!r}: {cls.__name__} takes other arguments") from None
+        taken = (
+            [f.name for f in dataclasses.fields(cls) if f.init]
+            if (dataclasses.is_dataclass(cls))
+            else []
+        )
+        raise ValueError(
+            f"{argument} is {spec!r}; expected {name.strip().lower()!r} with "
+            + (f"at most {len(taken)} number(s): {', '.join(taken)}" if taken else "no arguments")
+        ) from None

@@ -207,6 +207,24 @@ class Network:
         """Return the same network on another backend or in another dtype, as a copy.
 
         Parameters, classes, optimizer state and epoch counter come along.
+
+        Parameters
+        ----------
+        backend : str, optional
+            By default the same.
+        dtype : str or dtype, optional
+            By default the same.
+
+        Returns
+        -------
+        Network
+
+        Raises
+        ------
+        BackendUnavailableError
+            If the backend cannot run here.
+        ValueError
+            If the name or the dtype is not known.
         """
         other = Network.__new__(Network)
         other.__dict__ |= self.__dict__
@@ -340,17 +358,43 @@ class Network:
     # -- asking -----------------------------------------------------------------------------------
 
     def forward(self, X: Any) -> Array:
-        """Return the raw outputs, (rows, outputs), after the last activation."""
+        """Return the raw outputs after the last activation.
+
+        Parameters
+        ----------
+        X : array_like
+            (rows, inputs), as in `fit`.
+
+        Returns
+        -------
+        array
+            (rows, outputs) in the network's dtype.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X does not fit the network.
+        """
         return self.executor.predict(self._features(X), self.input_scale)
 
     def predict(self, X: Any) -> Array:
         """Return class labels as they were given, or values for regression.
 
+        Parameters
+        ----------
+        X : array_like
+            (rows, inputs), as in `fit`.
+
         Returns
         -------
         array
-            (rows,) labels or values; (rows, outputs) zeros and ones for multilabel targets, and
-            values for several outputs.
+            (rows,) labels or values; (rows, 1) where the targets had one column; (rows, outputs)
+            zeros and ones for multilabel targets, and values for several outputs.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X does not fit the network.
         """
         codec, last = self.codec, self.layers[-1]
         if codec.task == "regression":
@@ -366,14 +410,25 @@ class Network:
         return labels if codec.vector else labels[:, None]
 
     def predict_proba(self, X: Any) -> Array:
-        """Return the probability of every class, (rows, classes).
+        """Return the probability of every class.
 
-        A single sigmoid output p becomes the two columns 1 - p and p.
+        A single sigmoid output p becomes the two columns 1 - p and p. Several sigmoid outputs are
+        a probability each, of one class against all others: their rows need not sum to 1.
+
+        Parameters
+        ----------
+        X : array_like
+            (rows, inputs), as in `fit`.
+
+        Returns
+        -------
+        array
+            (rows, classes) in the network's dtype.
 
         Raises
         ------
-        ValueError
-            If the outputs are no probabilities.
+        TypeError, ValueError
+            If X does not fit, or if the outputs are no probabilities.
         """
         last = self.layers[-1].activation
         if self.task_in_use != "classification" or last.name not in ("sigmoid", "softmax"):
@@ -390,6 +445,20 @@ class Network:
         The accuracy of multilabel targets counts the rows in which every label is right. R2 is
         the mean over outputs of 1 - (residual sum of squares) / (total sum of squares); an output
         whose targets are all equal counts 1 if it is met exactly and 0 otherwise.
+
+        Parameters
+        ----------
+        X, y, sample_weight : array_like
+            As in `fit`; losses, accuracies and R2 are weighted.
+
+        Returns
+        -------
+        dict of str to float
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the rows do not fit the network.
         """
         rows, codec = self.rows(X, y, sample_weight, codec=self._codec, training=False)
         self.executor.set_rule(codec.rule(self.layers[-1].outputs))
@@ -423,6 +492,11 @@ class Network:
     ) -> tuple[float, Array]:
         """Return the loss over all rows and its gradient by the flat parameters.
 
+        Parameters
+        ----------
+        X, y, sample_weight : array_like
+            As in `fit`.
+
         Returns
         -------
         loss : float
@@ -439,6 +513,16 @@ class Network:
 
         ``trace[0].Z`` (or ``trace[0]["Z"]``) is what the first layer's activation is given, the
         gradients are those of the loss that `loss_and_gradient` returns.
+
+        Parameters
+        ----------
+        X, y, sample_weight : array_like
+            As in `fit`.
+
+        Returns
+        -------
+        list of LayerTrace
+            One per layer: Z, A, dZ (rows, outputs), dW (inputs, outputs), db (outputs,).
         """
         rows, _ = self.rows(X, y, sample_weight, codec=self._codec, training=False)
         return self.executor.trace(self._load(rows), 1 / rows.total_weight)[1]

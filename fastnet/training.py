@@ -61,7 +61,10 @@ class Report:
     samples_per_second: float
 
     def __getitem__(self, key: str) -> Any:
-        return self.to_dict()[key]
+        fields = self.to_dict()
+        if key not in fields:
+            raise KeyError(f"{key!r} is not in this report; it has {', '.join(fields)}")
+        return fields[key]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as a dictionary."""

@@ -612,10 +612,10 @@ def test_the_nearest_task_is_suggested(wrong: str, near: str) -> None:
     [
         ("leaky_relu(x)", ["activation is 'leaky_relu(x)'", "numbers between the parentheses"]),
         ("leaky_relu(1", ["activation is 'leaky_relu(1'", "closing parenthesis"]),
-        ("leaky_relu(1, 2)", ["activation is 'leaky_relu(1, 2)'", "other arguments"]),
+        ("leaky_relu(1, 2)", ["activation is 'leaky_relu(1, 2)'", "at most 1 number(s): alpha"]),
         ("leaky_relu(-1)", ["alpha of leaky_relu is -1.0", "0 or larger"]),
         ("leaky_relu(inf)", ["alpha of leaky_relu is inf", "finite number"]),
-        ("relu(1)", ["activation is 'relu(1)'", "other arguments"]),
+        ("relu(1)", ["activation is 'relu(1)'", "no arguments"]),
         ("elu(0)", ["alpha of elu is 0.0", "finite number, above 0"]),
         ("elu(nan)", ["alpha of elu is nan", "finite number, above 0"]),
     ],
@@ -639,7 +639,7 @@ def test_alpha_that_is_no_number(make_it: Any, alpha: Any) -> None:
         ("normal(0)", ["scale of normal is 0.0", "above 0"]),
         ("uniform(1, 0)", ["uniform(1.0, 0.0)", "low must be below high"]),
         ("uniform(0, inf)", ["high of uniform is inf", "finite"]),
-        ("zeros(1)", ["weights is 'zeros(1)'", "other arguments"]),
+        ("zeros(1)", ["weights is 'zeros(1)'", "no arguments"]),
     ],
 )
 def test_arguments_of_initializers(initializer: str, words: list[str]) -> None:
@@ -648,7 +648,7 @@ def test_arguments_of_initializers(initializer: str, words: list[str]) -> None:
 
 
 def test_arguments_of_losses_and_optimizers() -> None:
-    with refused(ValueError, "loss is 'mse(1)'", "other arguments"):
+    with refused(ValueError, "loss is 'mse(1)'", "no arguments"):
         make(loss="mse(1)")
     net = network()
     with refused(ValueError, "optimizer is 'sgd(x)'", "numbers between", by=net):

@@ -333,3 +333,16 @@ for dtype in ("float32", "float64"):
 print("same")
 """
     assert run_python(code) == "same"
+
+
+def test_compiled_code_that_nothing_uses_is_removed(tmp_path: Path) -> None:
+    old, young = tmp_path / "compiled-old", tmp_path / "compiled-young"
+    for folder in (old, young):
+        folder.mkdir()
+        (folder / "code").write_text("")
+    os.utime(old, (0, 0))
+    code = "from fastnet.execution import compiled; print(compiled.folder())"
+    current = Path(run_python(code, FASTNET_CACHE_DIR=str(tmp_path)))
+    assert current.is_dir()
+    assert young.is_dir()
+    assert not old.exists()

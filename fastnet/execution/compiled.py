@@ -13,9 +13,11 @@ import contextlib
 import hashlib
 import os
 import platform
+import shutil
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -27,6 +29,9 @@ import numpy as np
 from fastnet_kernels.cpu.compile import by_type_alone
 
 from fastnet.version import __version__
+
+# Code compiled from other sources or by other versions is removed when nothing has used it so long.
+UNUSED_DAYS = 30
 
 
 @cache
@@ -83,9 +88,19 @@ def folder() -> Path:
         wanted = base_folder() / name
         wanted.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=wanted):
+            _forget_unused(wanted)
             return wanted
     except (OSError, RuntimeError):  # RuntimeError: no home folder is known
         return _temporary_folder(name)
+
+
+def _forget_unused(current: Path) -> None:
+    """Mark this folder as used, and remove those of other versions not used for long."""
+    with contextlib.suppress(OSError):
+        os.utime(current)
+        for other in current.parent.glob("compiled-*"):
+            if time.time() - other.stat().st_mtime > UNUSED_DAYS * 86400:
+                shutil.rmtree(other, ignore_errors=True)
 
 
 def _temporary_folder(name: str) -> Path:

@@ -100,7 +100,7 @@ class Ops(Protocol):
         """Compute a cross-entropy from the logits ``z`` and its gradient by Z.
 
         ``loss`` is log_loss or categorical_crossentropy under sigmoid or softmax; finite for
-        every finite ``z``. Otherwise as ``elementwise_loss``.
+        every ``z`` up to a thousandth of the dtype's range. Otherwise as ``elementwise_loss``.
         """
 
     # -- gather ---------------------------------------------------------------------------------
