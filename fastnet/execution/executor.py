@@ -200,6 +200,10 @@ class Executor:
             self._work = self.new_work(capacity, self.table)
         return self._work
 
+    def block_rows(self, data: Data) -> int:
+        """Return how many of these rows pass through the network together outside of training."""
+        return min(len(data.order), BLOCK_ROWS)
+
     def new_work(self, capacity: int, table: tables.Table) -> Work:
         """Return new buffers for blocks of ``capacity`` rows."""
         return Work(
@@ -271,7 +275,7 @@ class Executor:
     @one_at_a_time
     def gradient(self, data: Data, scale: float) -> tuple[float, Array]:
         """Return sum of weight * loss, and ``scale`` times its gradient, over all rows."""
-        work = self.work(min(len(data.order), BLOCK_ROWS))
+        work = self.work(self.block_rows(data))
         with np.errstate(all="ignore"):
             self._sweep(self.table, data, work, scale)
         return float(self.control.scalars[LOSS]), self.get(self.parameters.gradient)
@@ -281,7 +285,7 @@ class Executor:
         """Return the sums of weight * loss and weight * hit over all rows."""
         rows = len(data.order)
         control = self._quiet_control(1.0)
-        work = work or self.work(min(rows, BLOCK_ROWS))
+        work = work or self.work(self.block_rows(data))
         with np.errstate(all="ignore"):
             self.math.evaluate(self.table.records, self.parameters.theta, data, work, control, rows)
         return float(control.scalars[LOSS]), float(control.scalars[HITS])
@@ -291,7 +295,7 @@ class Executor:
         """Return the outputs (rows, outputs), or what goes into the last activation."""
         rows = len(features)
         data = self.load(features, np.empty((0, 0), self.dtype), None, scale)
-        work, control = self.work(min(rows, BLOCK_ROWS)), self._quiet_control(0.0)
+        work, control = self.work(self.block_rows(data)), self._quiet_control(0.0)
         records, math = self.table.records, self.math
         view = backprop.z_of if logits else backprop.a_of
         result = np.empty((rows, self.table.outputs), self.dtype)

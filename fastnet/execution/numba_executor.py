@@ -14,7 +14,7 @@ from fastnet_kernels.cpu.threads import BARRIER_SIZE, GIVEN_UP
 
 from fastnet.execution import numba_steps, plan, registry
 from fastnet.execution.buffers import HITS, LOSS, SCALARS, Buffer, Control, Data, Update, Work
-from fastnet.execution.executor import BLOCK_ROWS, Executor, one_at_a_time
+from fastnet.execution.executor import Executor, one_at_a_time
 from fastnet.execution.numba_math import math
 from fastnet.execution.numba_ops import begin_step
 from fastnet.execution.tables import Table
@@ -118,7 +118,7 @@ class NumbaExecutor(Executor):
     @one_at_a_time
     def evaluate(self, data: Data, work: Work | None = None) -> tuple[float, float]:
         """Return the sums of weight * loss and weight * hit over all rows."""
-        work = work or self.work(min(len(data.order), BLOCK_ROWS))
+        work = work or self.work(self.block_rows(data))
         control = self._run_once(numba_steps.EVALUATE, self.table, data, work, 1.0)
         return float(control.scalars[LOSS]), float(control.scalars[HITS])
 
