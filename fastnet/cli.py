@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
 
 from fastnet.errors import BackendUnavailableError, TrainingInterrupted
@@ -25,6 +25,8 @@ except ImportError as error:  # fastnet itself runs without them
     ) from error
 
 if TYPE_CHECKING:
+    from fastnet.checking import GradientCheck
+    from fastnet.comparing import Parity
     from fastnet.network import Network
     from fastnet.training import TrainResult
 
@@ -253,19 +255,9 @@ def gradcheck(
 
     network, X, y = _on_digits(hidden, activation, output, loss, rows, backend, "float64", seed)
     result = check(network, X, y)
-    if as_json:
-        print(json.dumps(result.to_dict()))
-    else:
-        console = Console()
-        table = Table(title=f"Gradient check of {network}", title_justify="left")
-        for heading in ("block", "shape", "checked", "error"):
-            table.add_column(heading, justify="left" if heading == "block" else "right")
-        for row in result.rows:
-            table.add_row(row.block, str(row.shape), f"{row.checked:,}", f"{row.error:.2e}")
-        console.print(table)
-        console.print(result.verdict)
-    if not result.passed:
-        raise typer.Exit(FAILED)
+    lines = [(r.block, str(r.shape), f"{r.checked:,}", f"{r.error:.2e}") for r in result.rows]
+    headings = ("block", "shape", "checked", "error")
+    _show_check(result, f"Gradient check of {network}", headings, lines, as_json)
 
 
 @app.command()
@@ -285,16 +277,29 @@ def parity(
 
     network, X, y = _on_digits(hidden, activation, output, loss, rows, "numpy", dtype, seed)
     result = compare(network, X, y)
+    lines = [(r.backend, r.quantity, f"{r.error:.2e}", f"{r.allowed:.2e}") for r in result.rows]
+    headings = ("backend", "quantity", "error", "allowed")
+    _show_check(result, f"Parity of {network}", headings, lines, as_json)
+
+
+def _show_check(
+    result: GradientCheck | Parity,
+    title: str,
+    headings: tuple[str, ...],
+    lines: Sequence[tuple[str, ...]],
+    as_json: bool,
+) -> None:
+    """Print a check as a table with its verdict, or as JSON; exit with FAILED if it failed."""
     if as_json:
         print(json.dumps(result.to_dict()))
     else:
         console = Console()
-        table = Table(title=f"Parity of {network}", title_justify="left")
-        for heading in ("backend", "quantity", "error", "allowed"):
-            is_text = heading in ("backend", "quantity")
+        table = Table(title=title, title_justify="left")
+        for heading in headings:
+            is_text = heading in ("block", "backend", "quantity")
             table.add_column(heading, justify="left" if is_text else "right")
-        for row in result.rows:
-            table.add_row(row.backend, row.quantity, f"{row.error:.2e}", f"{row.allowed:.2e}")
+        for line in lines:
+            table.add_row(*line)
         console.print(table)
         console.print(result.verdict)
     if not result.passed:
