@@ -296,7 +296,7 @@ def test_2_for_misuse(case: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("name", ["numba", "cupy"])
+@pytest.mark.parametrize("name", ["cupy"])
 def test_3_for_a_backend_that_cannot_run(name: str) -> None:
     status = fastnet.backends()[name]
     if status.available:
