@@ -207,7 +207,7 @@ class _Probe:
         self.executor.theta = theta
         scale = 1 / self.rows.total_weight
         _, analytic = self.executor.gradient(self.data, scale)
-        self.loss(theta)
+        noise = ROUNDINGS * np.finfo(float).eps * max(abs(self.loss(theta)), 1e-2)
         regions = self.regions()
         parts = self.network.blocks()
         found = []
@@ -215,7 +215,9 @@ class _Probe:
             size = int(np.prod(shape))
             chosen = Stream(0, GRADIENT_CHECK, number).permutation(size)[:most] + begin
             reach = self._input_size(number // 2) if name.endswith("weights") else 1.0
-            numeric = np.array([self._difference(theta, int(i), regions, reach) for i in chosen])
+            numeric = np.array(
+                [self._difference(theta, int(i), regions, reach, noise) for i in chosen]
+            )
             gap = np.abs(analytic[chosen] - numeric).max()
             error = float(gap / max(np.abs(numeric).max(), SMALLEST_SCALE))
             found.append(BlockCheck(name, shape, len(chosen), error))
@@ -227,8 +229,13 @@ class _Probe:
         values = backprop.a_of(self.work, record, 0, len(self.rows))
         return max(1.0, float(np.abs(self.executor.get(values)).max()))
 
-    def _difference(self, theta: Array, i: int, regions: list[Array], reach: float) -> float:
-        """Return dL/dtheta_i from differences that cross no kink."""
+    def _difference(
+        self, theta: Array, i: int, regions: list[Array], reach: float, noise: float
+    ) -> float:
+        """Return dL/dtheta_i from differences that cross no kink.
+
+        ``noise`` is how far rounding may shift a loss.
+        """
         point = theta.copy()
 
         def loss_at(offset: float) -> float:
@@ -238,7 +245,6 @@ class _Probe:
                 raise _Kink
             return value
 
-        noise = ROUNDINGS * np.finfo(float).eps * max(abs(self.loss(theta)), 1e-2)
         before, best, best_gap = None, None, np.inf
         for width in WIDTHS:
             h = width / reach

@@ -346,3 +346,21 @@ def test_compiled_code_that_nothing_uses_is_removed(tmp_path: Path) -> None:
     assert current.is_dir()
     assert young.is_dir()
     assert not old.exists()
+
+
+def test_a_second_training_does_not_begin_where_the_first_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The call that compiles reads the vectors at the clock's position, which must be inside."""
+    net = network()
+    net.fit(X, Y, epochs=1)
+    run_steps, positions = NumbaExecutor.run_steps, []
+
+    def look(self: NumbaExecutor, begin: int, end: int) -> None:
+        positions.append((begin, end, *self.control.clock[1:].tolist()))
+        run_steps(self, begin, end)
+
+    monkeypatch.setattr(NumbaExecutor, "run_steps", look)
+    net.fit(X, Y, epochs=1)
+    assert positions[0] == (0, 0, 0, 0)
+    assert len(positions) > 1

@@ -87,14 +87,9 @@ def as_array(X: Any, name: str) -> Array:
     try:
         # A frame of several number types, or of types with room for missing values, has no common
         # dtype in NumPy, yet every column is a number.
-        mixed = (
-            [getattr(kind, "kind", "O") for kind in getattr(X, "dtypes", [])]
-            if (hasattr(X, "columns"))
-            else []
-        )
-        as_float = len(set(mixed)) > 0 and all(kind in "biuf" for kind in mixed)
+        kinds = {getattr(t, "kind", "O") for t in X.dtypes} if hasattr(X, "columns") else set()
         array = np.asarray(X)
-        if array.dtype.kind == "O" and as_float:
+        if array.dtype.kind == "O" and kinds and kinds <= set("biuf"):
             array = np.asarray(X, dtype=np.float64)
     except ValueError as error:
         raise ValueError(

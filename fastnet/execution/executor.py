@@ -221,8 +221,13 @@ class Executor:
     def begin_training(self, data: Data, batch_size: int, update: Update) -> None:
         """Prepare to train on ``data`` in batches; a short last batch is a step of its own."""
         self._data, self._batch_size, self._update = data, batch_size, update
-        self._training_work = self.new_work(min(batch_size, BLOCK_ROWS), self.table)
+        self._training_work = self.new_work(self.training_rows(batch_size), self.table)
         self.control.scalars[HALTED] = 0
+        self.control.clock[BATCH:] = 0
+
+    def training_rows(self, batch_size: int) -> int:
+        """Return how many rows the buffers of a training hold."""
+        return min(batch_size, BLOCK_ROWS)
 
     def end_training(self) -> None:
         """Let go of the rows and of the buffers that only training needs."""

@@ -69,15 +69,17 @@ class NumbaExecutor(Executor):
 
     def begin_training(self, data: Data, batch_size: int, update: Update) -> None:
         """Prepare buffers and the plan of tiles."""
-        super().begin_training(data, batch_size, update)
         self._plan = plan.build(self.table, batch_size)
+        super().begin_training(data, batch_size, update)
         slots = self._plan.slots
         self._slot_gradients = self.empty((slots, self.table.parameters), self.dtype)
         self._slot_scalars = np.zeros((slots, SCALARS))
-        capacity = plan.capacity(self.table, batch_size) * max(slots, 1)
-        self._training_work = self.new_work(capacity, self.table)
         self._seconds_per_step = 0.0
         self.run_steps(0, 0)  # compiles, or loads what was compiled, before any clock runs
+
+    def training_rows(self, batch_size: int) -> int:
+        """Return how many rows the buffers of a training hold: a block for every slot."""
+        return plan.capacity(self.table, batch_size) * max(self._plan.slots, 1)
 
     def end_training(self) -> None:
         """Let go of the rows and of the buffers that only training needs."""

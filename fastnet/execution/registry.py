@@ -81,9 +81,9 @@ _PROBES: dict[str, Callable[[], BackendStatus]] = {
 }
 
 # What "auto" tries, in this order. Numba is not among them yet: its first use compiles for about
-# 20 s, longer than most first trainings take; ask for it by name.
+# 15 s, longer than most first trainings take; ask for it by name.
 AUTOMATIC = ("cupy", "numpy")
-BY_NAME = "numba must be asked for by name: its first use compiles for about 20 s"
+BY_NAME = "numba must be asked for by name: its first use compiles for about 15 s"
 
 
 def backends() -> dict[str, BackendStatus]:
