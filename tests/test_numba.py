@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fastnet_kernels.cpu.blocks import blocks
-from numba import njit
+from fastnet_kernels.cpu import product
 
 import fastnet
 from fastnet import SGD, Adam, Dense, Network
@@ -26,6 +25,12 @@ from fastnet.execution.numba_executor import NumbaExecutor
 ROOT = Path(__file__).parent.parent
 RNG = np.random.default_rng(5)
 X, Y = RNG.normal(size=(300, 20)).astype("float32"), RNG.integers(0, 3, 300)
+
+
+@pytest.fixture(autouse=True)
+def _threads_for_little_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The networks here are small, and one thread is all that their work is worth."""
+    monkeypatch.setattr(plan, "WORK_PER_THREAD", 1)
 
 
 def network(backend: str = "numba", threads: int | None = None, **options: Any) -> Network:
@@ -107,6 +112,18 @@ def test_twenty_steps_agree_with_numpy() -> None:
         )  # twenty steps of Adam, whose first ones divide rounding by itself
 
 
+def cover_once(tiles: Any, table: Any) -> None:
+    covered = np.zeros(table.parameters, int)
+    for layer, first, last, begin, end in tiles:
+        record = table.records[layer]
+        assert begin == record["weights"] + first * record["outputs"]
+        assert end - begin == (last - first) * record["outputs"] + (
+            record["outputs"] if last == record["inputs"] else 0
+        )
+        covered[begin:end] += 1
+    assert (covered == 1).all()
+
+
 def test_tiles_cover_everything_once() -> None:
     for sizes in ([3, 2], [784, 128, 10], [784, 512, 512, 10], [7, 1, 9, 300, 2]):
         layers = [Dense(i, o) for i, o in itertools.pairwise(sizes)]
@@ -114,15 +131,14 @@ def test_tiles_cover_everything_once() -> None:
         table = net.executor.table
         for batch in (1, 5, 128, 5000):
             made = plan.build(table, batch)
-            covered = np.zeros(table.parameters, int)
-            for layer, first, last, begin, end in made.tiles:
-                record = table.records[layer]
-                assert begin == record["weights"] + first * record["outputs"]
-                assert end - begin == (last - first) * record["outputs"] + (
-                    record["outputs"] if last == record["inputs"] else 0
-                )
-                covered[begin:end] += 1
-            assert (covered == 1).all()
+            cover_once(made.tiles, table)
+            for threads in (1, 2, 3, 16):
+                joined, borders = made.shares(threads)
+                cover_once(joined, table)
+                assert len(borders) == threads + 1
+                assert borders[0] == 0
+                assert borders[-1] == len(joined)
+                assert (np.diff(borders) >= 0).all()
             assert made.ranges[0, 0] == 0
             assert made.ranges[-1, 1] == table.parameters
             assert (made.ranges[1:, 0] == made.ranges[:-1, 1]).all()
@@ -143,34 +159,82 @@ def test_at_least_eight_tiles_where_the_work_allows(sizes: list[int], batch: int
         assert len(made.tiles) >= 8
 
 
-@njit
-def product(out: Any, a: Any, b: Any, beta: int) -> None:
-    k, n = b.shape
-    blocks(out, n, k, a.ctypes.data, k, 1, b.ctypes.data, n, beta)
+def in_blocks(kind: str, a: Any, b: Any, out: Any, beta: int) -> None:
+    """out = A B + beta out, where A or B is given by its transpose in ``tn`` and ``nt``."""
+    m, n = out.shape
+    k = b.shape[1] if kind == "nt" else b.shape[0]
+    a_steps = (1, a.shape[1]) if kind == "tn" else (a.shape[1], 1)
+    b_steps = (1, b.shape[1]) if kind == "nt" else (b.shape[1], 1)
+    call = product.load(8 * out.itemsize).ctypes
+    call(m, n, k, a.ctypes.data, *a_steps, b.ctypes.data, *b_steps, out.ctypes.data, n, beta)
 
 
-@njit
-def product_of_transposed(out: Any, a: Any, b: Any, beta: int) -> None:
-    k, n = b.shape
-    blocks(out, n, k, a.ctypes.data, 1, a.shape[1], b.ctypes.data, n, beta)
+def operands(kind: str, m: int, n: int, k: int, dtype: str) -> tuple[Any, Any, Any]:
+    """A and B as the kind of product takes them, and A B from them in extended precision."""
+    a, b = (RNG.normal(size=s).astype(dtype) for s in ((m, k), (k, n)))
+    exact = a.astype(np.longdouble) @ b.astype(np.longdouble)
+    a_given = np.ascontiguousarray(a.T) if kind == "tn" else a
+    b_given = np.ascontiguousarray(b.T) if kind == "nt" else b
+    return a_given, b_given, (exact, np.abs(a) @ np.abs(b))
 
 
+# Heights and widths of blocks; then sums and sides beyond one stretch or part, and what is copied.
+SHAPES = [
+    *itertools.product([*range(1, 18), 29], [1, 2, 3, 7, 10, 16, 31, 32, 47], [1, 9]),
+    *[(5, 33, 257), (141, 40, 300), (300, 20, 520), (60, 300, 70), (48, 513, 259), (3, 1024, 5)],
+]
+
+
+@pytest.mark.parametrize("kind", ["nn", "tn", "nt"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_microkernels_of_every_height_and_width(dtype: str) -> None:
+def test_products_in_blocks_of_every_height_and_width(dtype: str, kind: str) -> None:
     unit = np.finfo(dtype).eps
-    for m, n, k in itertools.product([*range(1, 18), 29], [1, 2, 3, 7, 10, 16, 31, 32, 47], [1, 9]):
-        a, b = (RNG.normal(size=s).astype(dtype) for s in ((m, k), (k, n)))
-        exact = a.astype(np.longdouble) @ b.astype(np.longdouble)
-        room = 2 * unit * (k + 2) * (np.abs(a) @ np.abs(b) + 1)
-        for call, left in ((product, a), (product_of_transposed, np.ascontiguousarray(a.T))):
-            guarded = np.full(m * n + 64, np.nan, dtype)
-            out = guarded[32:-32].reshape(m, n)
-            call(out, left, b, 0)
-            assert (np.abs(out - exact) <= room).all(), (m, n, k)
-            call(out, left, b, 1)
-            assert (np.abs(out - 2 * exact) <= 2 * room).all(), (m, n, k)
-            assert np.isnan(guarded[:32]).all()
-            assert np.isnan(guarded[-32:]).all()
+    for m, n, k in SHAPES:
+        a, b, (exact, size) = operands(kind, m, n, k, dtype)
+        room = 2 * unit * (k + 2) * (size + 1)
+        guarded = np.full(m * n + 64, np.nan, dtype)
+        out = guarded[32:-32].reshape(m, n)
+        in_blocks(kind, a, b, out, 0)
+        assert (np.abs(out - exact) <= room).all(), (m, n, k)
+        in_blocks(kind, a, b, out, 1)
+        assert (np.abs(out - 2 * exact) <= 2 * room).all(), (m, n, k)
+        assert np.isnan(guarded[:32]).all()
+        assert np.isnan(guarded[-32:]).all()
+
+
+@pytest.mark.parametrize("kind", ["nn", "nt"])
+def test_a_row_has_the_same_bits_beside_any_other_rows(kind: str) -> None:
+    """What lets threads share rows out in any way."""
+    for m, n, k in ((150, 40, 300), (70, 300, 600), (33, 10, 50), (200, 513, 30)):
+        a, b, _ = operands(kind, m, n, k, "float32")
+        whole = np.empty((m, n), "float32")
+        in_blocks(kind, a, b, whole, 0)
+        for begin, end in ((0, 1), (1, 30), (3, m), (m - 2, m)):
+            part = np.empty((end - begin, n), "float32")
+            in_blocks(kind, a[begin:end], b, part, 0)
+            assert part.tobytes() == whole[begin:end].tobytes()
+
+
+def test_rows_taken_together_have_the_same_bits() -> None:
+    """A network whose rows are shared out by the number of threads, one that has other blocks."""
+    sizes = [20, 300, 257, 3]
+    runs = set()
+    for threads in (1, 2, 3, 5, 8):
+        layers = [Dense(i, o, "tanh" if o > 3 else "softmax") for i, o in itertools.pairwise(sizes)]
+        net = Network(layers, loss="categorical_crossentropy", backend="numba")
+        runs.add(trained(use_threads(net, threads), batch_size=150))
+        made = plan.build(net.executor.table, 150)
+        assert made.shares_rows
+        assert (made.rows_at_once(150, threads) > made.rows_per_tile) == (threads < 8)
+    assert len(runs) == 1
+
+
+def test_small_steps_stay_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    small = [Dense(64, 64, "relu"), Dense(64, 10, "softmax")]
+    table = Network(small, loss="categorical_crossentropy", backend="numba").executor.table
+    assert plan.build(table, 32).most_threads == 1
+    assert plan.build(table, 4096).most_threads > 8
 
 
 def test_read_only_rows_are_not_another_kind_to_compile() -> None:

@@ -16,6 +16,7 @@ import pytest
 
 import fastnet
 from fastnet import SGD, Adam, Dense, DivergenceError, EpochEnd, Network
+from fastnet.execution import plan
 
 ROOT = Path(__file__).parent.parent
 RNG = np.random.default_rng(8)
@@ -128,6 +129,7 @@ def test_a_fit_within_a_fit_is_refused(backend: str) -> None:
 
 def test_a_thread_that_cannot_start_leaves_none_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Like a limit on threads, or a signal handler that raises between two starts."""
+    monkeypatch.setattr(plan, "WORK_PER_THREAD", 1)
     net = network("numba")
     net.fit(X, Y, epochs=1)
     net.executor.threads = 3

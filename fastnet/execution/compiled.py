@@ -26,7 +26,7 @@ from typing import Any
 import llvmlite
 import numba
 import numpy as np
-from fastnet_kernels.cpu.compile import by_type_alone
+from fastnet_kernels.cpu.compile import OPTIONS, by_type_alone
 
 from fastnet.version import __version__
 
@@ -138,7 +138,7 @@ def _own_folder() -> Iterator[None]:
 def function(python: Callable[..., Any]) -> Any:
     """Compile a function of a module at its first call, or load what an earlier process made."""
     with _own_folder():
-        return by_type_alone(numba.njit(cache=True, nogil=True, error_model="numpy")(python))
+        return by_type_alone(numba.njit(cache=True, **OPTIONS)(python))
 
 
 def c_function(signature: Any, name: str, python: Callable[..., Any]) -> Any:
@@ -150,6 +150,6 @@ def c_function(signature: Any, name: str, python: Callable[..., Any]) -> Any:
         What keeps the function in memory.
     """
     with _own_folder():
-        result = numba.cfunc(signature, cache=True, error_model="numpy")(python)
+        result = numba.cfunc(signature, cache=True, error_model="numpy", _nrt=False)(python)
     llvmlite.binding.add_symbol(name, result.address)
     return result

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
-from fastnet_kernels.cpu import blocks
+from fastnet_kernels.cpu import product
 from fastnet_kernels.cpu.threads import BARRIER_SIZE, GIVEN_UP
 
 from fastnet.execution import numba_steps, plan, registry
@@ -41,7 +41,7 @@ class NumbaExecutor(Executor):
     def __init__(
         self, layers: Sequence[Dense], loss: Loss, dtype: np.dtype[Any], threads: int | None
     ) -> None:
-        blocks.load(8 * dtype.itemsize)
+        product.load(8 * dtype.itemsize)
         super().__init__(layers, loss, dtype, threads)
         self.threads = threads or registry.usable_cores()
         self._seconds_per_step = 0.0
@@ -74,6 +74,7 @@ class NumbaExecutor(Executor):
         slots = self._plan.slots
         self._slot_gradients = self.empty((slots, self.table.parameters), self.dtype)
         self._slot_scalars = np.zeros((slots, SCALARS))
+        self._shared_out = self._share_out(self._plan, self._training_work.capacity)
         self._seconds_per_step = 0.0
         self.run_steps(0, 0)  # compiles, or loads what was compiled, before any clock runs
 
@@ -106,13 +107,15 @@ class NumbaExecutor(Executor):
         )
         if made.slots:
             self._on_threads(
+                made,
                 numba_steps.run_streamed_steps,
                 *(*of_steps, self._slot_gradients, self._slot_scalars, made.ranges),
             )
         else:
             self._on_threads(
+                made,
                 numba_steps.run_steps,
-                *(numba_steps.TRAIN, *of_steps, made.rows_per_tile, made.tiles),
+                *(numba_steps.TRAIN, *of_steps, *self._shared_out),
             )
         if end > begin:
             self._seconds_per_step = (time.perf_counter() - began) / (end - begin)
@@ -135,18 +138,27 @@ class NumbaExecutor(Executor):
         made = plan.build(table, min(rows, work.capacity))
         begin_step(control.scalars, control.clock, control.rates, control.scales)
         self._on_threads(
+            made,
             numba_steps.run_steps,
             *(mode, 0, 1, rows, table.records, NO_UPDATE, self.parameters, data, work, control),
-            *(made.rows_per_tile, made.tiles),
+            *self._share_out(made, min(rows, work.capacity)),
         )
         return control
 
-    def _on_threads(self, run: Callable[..., None], *arguments: Any) -> None:
-        """Run a compiled function on all threads at once and wait for them.
+    def _threads_for(self, made: plan.Plan) -> int:
+        return min(self.threads, made.most_threads)
+
+    def _share_out(self, made: plan.Plan, rows: int) -> tuple[int, Array, Array]:
+        """Return what the threads share out among them, and how."""
+        threads = self._threads_for(made)
+        return made.rows_at_once(rows, threads), *made.shares(threads)
+
+    def _on_threads(self, made: plan.Plan, run: Callable[..., None], *arguments: Any) -> None:
+        """Run a compiled function on as many threads as the work is worth and wait for them.
 
         Whatever interrupts the start of the threads, none is left waiting for one that never comes.
         """
-        barrier, threads = np.zeros(BARRIER_SIZE, np.int64), self.threads
+        barrier, threads = np.zeros(BARRIER_SIZE, np.int64), self._threads_for(made)
         started: list[threading.Thread] = []
         try:
             for _ in range(threads - 1):

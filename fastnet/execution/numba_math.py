@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 
 import numba
+from fastnet_kernels.cpu.compile import OPTIONS
 
 from fastnet.execution import compiled, mathsource, numba_ops
 
@@ -22,5 +23,7 @@ for _name, _value in list(vars(math).items()):
         setattr(
             math,
             _name,
-            compiled.function(_value) if is_entry else numba.njit(inline="always")(_value),
+            compiled.function(_value)
+            if is_entry
+            else numba.njit(inline="always", **OPTIONS)(_value),
         )

@@ -1,8 +1,7 @@
 """Many steps in one compiled call, shared out among threads; see ``plan.py`` for the tiles.
 
 Here stands who does which tile and when the threads meet, and no math: the phases are functions of
-``backprop.py``. Every thread runs the same function; a tile goes to the thread that asks first,
-which changes who computes it and never what.
+``backprop.py``. Every thread runs the same function; who computes a tile never changes what it is.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastnet_kernels.cpu.subnormals import flush_subnormals, restore_subnormals
-from fastnet_kernels.cpu.threads import arrive, next_tile, release, wait
+from fastnet_kernels.cpu.threads import arrive, join, next_tile, release, wait
 
 from fastnet.execution import compiled, numba_ops
 from fastnet.execution.buffers import HALTED, HITS, LOSS, Control, Data, Parameters, Work
@@ -40,8 +39,9 @@ def run_steps(
     data: Data,
     work: Work,
     control: Control,
-    rows_per_tile: int,
+    rows_at_once: int,
     tiles: Any,
+    shares: Any,
     barrier: Any,
     threads: int,
     turn: int,
@@ -57,18 +57,19 @@ def run_steps(
     """
     before = flush_subnormals()
     theta, gradient, scalars = parameters.theta, parameters.gradient, control.scalars
+    me = join(barrier)
     for step in range(begin, end):
         rows = min(batch, len(data.order) - step * batch)
         for first in range(0, rows, work.capacity):
             block = min(work.capacity, rows - first)
             is_last = first + block == rows
-            row = next_tile(barrier) * rows_per_tile
+            row = next_tile(barrier) * rows_at_once
             while row < block:
-                stop = min(row + rows_per_tile, block)
+                stop = min(row + rows_at_once, block)
                 losses(layers, theta, data, work, control, first, row, stop, mode == TRAIN)
                 if mode != EVALUATE:
                     deltas(layers, theta, work, row, stop)
-                row = next_tile(barrier) * rows_per_tile
+                row = next_tile(barrier) * rows_at_once
             if arrive(barrier, threads):
                 add_losses(scalars, work.row_loss[:block], work.row_hits[:block])
                 if is_last and mode == TRAIN:
@@ -78,8 +79,7 @@ def run_steps(
                 return
             turn += 1
 
-            tile = next_tile(barrier) if mode != EVALUATE else len(tiles)
-            while tile < len(tiles):
+            for tile in range(shares[me], shares[me + 1] if mode != EVALUATE else shares[me]):
                 l, first_row, last_row = tiles[tile, 0], tiles[tile, 1], tiles[tile, 2]
                 beta = 1 if first > 0 else 0
                 weight_gradient(layers, gradient, work, l, block, first_row, last_row, beta)
@@ -87,7 +87,6 @@ def run_steps(
                     bias_gradient(layers, gradient, work, l, block, beta)
                 if is_last and mode == TRAIN:
                     update(optimizer, parameters, control, tiles[tile, 3], tiles[tile, 4])
-                tile = next_tile(barrier)
             if arrive(barrier, threads):
                 if is_last and step + 1 < end and scalars[HALTED] == 0:
                     begin_step(scalars, control.clock, control.rates, control.scales)
@@ -129,7 +128,9 @@ def slot_gradient(
 @compiled.function
 def sum_slots(out: Any, parts: Any, begin: int, end: int) -> None:
     """Sum the rows of ``parts``, the first one first, over the elements ``begin`` to ``end``."""
-    out[begin:end] = parts[0][begin:end]
+    part = parts[0]
+    for i in range(begin, end):
+        out[i] = part[i]
     for slot in range(1, len(parts)):
         part = parts[slot]
         for i in range(begin, end):

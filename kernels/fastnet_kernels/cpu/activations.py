@@ -8,46 +8,43 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastnet.execution.codes import ELU, LEAKY_RELU, LINEAR, RELU, SIGMOID, SOFTMAX, TANH
+from fastnet.execution.codes import ELU, LEAKY_RELU, RELU, SIGMOID, SOFTMAX, TANH
 from fastnet_kernels.cpu.compile import kernel, piece
 from fastnet_kernels.cpu.elementary import exp, expm1, tanh
 
 
 @piece
-def _apply(a: Any, z: Any, activation: int, alpha: float) -> None:
-    """Compute a = f(z) for flat a, z and every activation but softmax."""
+def _apply(a: Any, activation: int, alpha: float) -> None:
+    """Compute a = f(a) for flat a and every activation but softmax."""
     real = a.dtype.type
     slope = real(alpha)
     if activation == RELU:
-        for i in range(z.size):
-            a[i] = real(0) if z[i] <= 0 else z[i]  # this way round a NaN stays one
+        for i in range(a.size):
+            a[i] = real(0) if a[i] <= 0 else a[i]  # this way round a NaN stays one
     elif activation == SIGMOID:
-        for i in range(z.size):
-            a[i] = real(1) / (real(1) + exp(-z[i]))
+        for i in range(a.size):
+            a[i] = real(1) / (real(1) + exp(-a[i]))
     elif activation == TANH:
-        for i in range(z.size):
-            a[i] = tanh(z[i])
+        for i in range(a.size):
+            a[i] = tanh(a[i])
     elif activation == LEAKY_RELU:
-        for i in range(z.size):
-            a[i] = z[i] if z[i] > 0 else slope * z[i]
+        for i in range(a.size):
+            a[i] = a[i] if a[i] > 0 else slope * a[i]
     elif activation == ELU:
-        for i in range(z.size):
-            a[i] = z[i] if z[i] > 0 else slope * expm1(min(z[i], real(0)))
-    else:
-        for i in range(z.size):
-            a[i] = z[i]
+        for i in range(a.size):
+            a[i] = a[i] if a[i] > 0 else slope * expm1(min(a[i], real(0)))
 
 
 @piece
-def _softmax(a: Any, z: Any) -> None:
+def _softmax(a: Any) -> None:
     """Compute the softmax of every row; the exponentials of all rows in one flat loop."""
-    rows, m = z.shape
+    rows, m = a.shape
     for i in range(rows):
-        largest = z[i, 0]
+        largest = a[i, 0]
         for j in range(1, m):
-            largest = z[i, j] if z[i, j] > largest else largest
+            largest = a[i, j] if a[i, j] > largest else largest
         for j in range(m):
-            a[i, j] = z[i, j] - largest
+            a[i, j] -= largest
     flat = a.reshape(a.size)
     for k in range(flat.size):
         flat[k] = exp(flat[k])
@@ -61,29 +58,36 @@ def _softmax(a: Any, z: Any) -> None:
 
 @piece
 def _activation(a: Any, z: Any, activation: int, alpha: float) -> None:
+    """Copy z where it is not the same memory, then work in place.
+
+    A loop that reads one array and writes another is run in vector lanes only where the two do
+    not overlap, and here they often are the same.
+    """
+    flat, source = a.reshape(a.size), z.reshape(z.size)
+    if a.ctypes.data != z.ctypes.data:
+        for i in range(flat.size):
+            flat[i] = source[i]
     if activation == SOFTMAX:
-        _softmax(a, z)
+        _softmax(a)
     else:
-        _apply(a.reshape(a.size), z.reshape(z.size), activation, alpha)
+        _apply(flat, activation, alpha)
 
 
 @kernel
 def bias_activation(a: Any, z: Any, bias: Any, activation: int, alpha: float) -> None:
     """z += bias,  a = f(z)."""
     rows, m = z.shape
-    if activation == RELU:
+    if activation == RELU and a.ctypes.data == z.ctypes.data:
         real = a.dtype.type
         for i in range(rows):
             for j in range(m):
                 s = z[i, j] + bias[j]
-                z[i, j] = s
-                a[i, j] = real(0) if s <= 0 else s
+                z[i, j] = real(0) if s <= 0 else s
     else:
         for i in range(rows):
             for j in range(m):
                 z[i, j] += bias[j]
-        if activation != LINEAR or a.ctypes.data != z.ctypes.data:
-            _activation(a, z, activation, alpha)
+        _activation(a, z, activation, alpha)
 
 
 @kernel

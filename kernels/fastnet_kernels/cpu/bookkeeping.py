@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from fastnet.execution.buffers import (
     BATCH,
@@ -19,7 +18,7 @@ from fastnet.execution.buffers import (
     TOTAL_HITS,
     TOTAL_LOSS,
 )
-from fastnet_kernels.cpu.compile import by_type_alone, kernel
+from fastnet_kernels.cpu.compile import exact, kernel
 
 
 @kernel
@@ -42,8 +41,7 @@ def add_losses(scalars: Any, row_loss: Any, row_hits: Any) -> None:
     scalars[HITS] += hits
 
 
-@by_type_alone
-@njit(nogil=True)  # without fast math: here a NaN must be seen
+@exact  # here a NaN must be seen
 def count_step(scalars: Any, clock: Any, totals: Any, rows: int) -> None:
     """Count a good step, or halt at the first bad one."""
     if not np.isfinite(scalars[LOSS]):

@@ -1,7 +1,7 @@
 """gather_features and gather_targets: a batch out of the rows, in the epoch's order.
 
-Fused: indexing, conversion from bytes and scaling; one-hot rows are written, never stored for all
-rows.
+Rows are asked for ahead of their turn. Fused: indexing, conversion from bytes and scaling; one-hot
+rows are written, never stored for all rows.
 """
 
 from __future__ import annotations
@@ -11,7 +11,12 @@ from typing import Any
 from numba.extending import overload
 
 from fastnet.execution.buffers import ROW
-from fastnet_kernels.cpu.compile import FAST_MATH, kernel
+from fastnet_kernels.cpu.compile import kernel, of_fast_math
+from fastnet_kernels.cpu.memory import LINE, prefetch
+
+# How many rows ahead a row is asked for; from 1 to 16 makes little difference, 0 takes 3 times as
+# long with MNIST's bytes.
+AHEAD = 4
 
 
 @kernel
@@ -23,7 +28,13 @@ def gather_features(
     real = x.dtype.type
     factor = real(scale)
     begin = clock[ROW] + first
+    row_bytes = m * features.itemsize
     for i in range(rows):
+        # The order is random, so the processor cannot know what comes next; we do.
+        if begin + i + AHEAD < order.size:
+            ahead = features.ctypes.data + order[begin + i + AHEAD] * row_bytes
+            for line in range(0, row_bytes, LINE):
+                prefetch(ahead + line)
         source = features[order[begin + i]]
         for j in range(m):
             x[i, j] = real(source[j]) * factor
@@ -33,7 +44,7 @@ def _write_targets(t: Any, targets: Any, order: Any, begin: int) -> None:
     raise NotImplementedError("compiled code only")
 
 
-@overload(_write_targets, jit_options={"fastmath": set(FAST_MATH), "error_model": "numpy"})
+@overload(_write_targets, jit_options=of_fast_math())
 def _write_targets_of_kind(t: Any, targets: Any, order: Any, begin: Any) -> Any:
     """Choose by the kind of target, which is part of the type: classes or rows."""
 

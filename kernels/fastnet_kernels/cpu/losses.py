@@ -19,10 +19,12 @@ from fastnet_kernels.cpu.elementary import exp
 @piece
 def _argmax(row: Any) -> int:
     """Return the first position of the largest element."""
-    best = 0
+    best, largest = 0, row[0]
     for j in range(1, row.size):
-        if row[j] > row[best]:
-            best = j
+        # Two selections, no branch: which element is the largest cannot be predicted.
+        is_larger = row[j] > largest
+        best = j if is_larger else best
+        largest = row[j] if is_larger else largest
     return best
 
 

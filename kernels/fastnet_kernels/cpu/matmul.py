@@ -1,10 +1,8 @@
-"""matmul_nn, matmul_tn and matmul_nt: a BLAS, and microkernels for products of medium size.
+"""matmul_nn, matmul_tn and matmul_nt: blocks of our own, and a BLAS for large products.
 
 Which of the two is faster depends on the shape alone; docs/performance.md has the measurements
-behind the borders below. OpenBLAS has code of its own for small products and copies the operands of
-large ones into the order it needs. In between the copying costs more than it gains, and the
-microkernel, which reads the operands where they lie, is ahead, until the rows of B are so long and
-many that each piece of one lies on a memory page of its own.
+behind the borders below. OpenBLAS copies the operands of large products into the order it needs;
+in smaller ones the copying costs more than it gains.
 
 The BLAS is called by a registered name, which compiled code can be cached with; see
 ``fastnet.execution.blas``, which loads and registers it.
@@ -17,18 +15,16 @@ from typing import Any
 from numba import types
 from numba.extending import overload
 
-from fastnet_kernels.cpu.blocks import blocks
 from fastnet_kernels.cpu.compile import kernel, piece
+from fastnet_kernels.cpu.product import EXTERNAL, load
 
 ROW_MAJOR, PLAIN, TRANSPOSED = 101, 111, 112
 
-# Products of up to this many multiplications go to the small code of the BLAS.
-SMALL = 1_000_000
-# Fewer columns of C than this leave the vectors of a microkernel half empty.
-FEWEST_COLUMNS = 32
-# Up to NARROW columns, microkernels for any number of rows of C; up to WIDE columns, for FEW_ROWS.
-NARROW, WIDE = 256, 512
-FEW_ROWS_NN, FEW_ROWS_TN = 32, 112
+# a b and a b^T whose B has no side beyond this are computed in blocks, whatever the number of rows:
+# so that rows may be shared out in any way and keep their bits.
+LARGEST_SIDE = 1024
+# a^T b of fewer columns leaves half of the blocks' vectors empty; more columns are large.
+FEWEST_COLUMNS, MOST_COLUMNS = 32, 512
 
 
 def _gemm_of(name: str, real: Any) -> Any:
@@ -66,33 +62,59 @@ def _blas_of_dtype(
     return call
 
 
-@piece
-def _is_medium(m: int, n: int, k: int, few_rows: int) -> bool:
-    """Whether microkernels are faster for this shape than the BLAS."""
-    if m * n * k <= SMALL or n < FEWEST_COLUMNS:
-        return False
-    return n <= NARROW or (n <= WIDE and m <= few_rows)
+def _blocks(
+    out: Any, k: int, a: int, a_row: int, a_k: int, b: int, b_k: int, b_column: int, beta: int
+) -> None:
+    raise NotImplementedError("compiled code only")
+
+
+@overload(_blocks)
+def _blocks_of_dtype(
+    out: Any, k: Any, a: Any, a_row: Any, a_k: Any, b: Any, b_k: Any, b_column: Any, beta: Any
+) -> Any:
+    load(out.dtype.bitwidth)
+    product = EXTERNAL[out.dtype.bitwidth]
+
+    def call(
+        out: Any, k: Any, a: Any, a_row: Any, a_k: Any, b: Any, b_k: Any, b_column: Any, beta: Any
+    ) -> None:
+        m, n = out.shape
+        product(m, n, k, a, a_row, a_k, b, b_k, b_column, out.ctypes.data, n, beta)
+
+    return call
+
+
+def in_blocks(k: int, n: int) -> bool:
+    """Whether a product with a B, or B^T, of (k, n) is computed in blocks."""
+    return 0 < k <= LARGEST_SIDE and n <= LARGEST_SIDE
+
+
+def transposed_in_blocks(n: int) -> bool:
+    """Whether a^T b with n columns is computed in blocks."""
+    return FEWEST_COLUMNS <= n <= MOST_COLUMNS
+
+
+_in_blocks, _transposed_in_blocks = piece(in_blocks), piece(transposed_in_blocks)
 
 
 @kernel
 def matmul_nn(out: Any, a: Any, b: Any, beta: int) -> None:
     """Compute out = a b + beta out."""
-    m = out.shape[0]
     k, n = b.shape
-    if _is_medium(m, n, k, FEW_ROWS_NN):
-        blocks(out, n, k, a.ctypes.data, k, 1, b.ctypes.data, n, beta)
-    elif m > 0:
+    if out.shape[0] > 0 and _in_blocks(k, n):
+        _blocks(out, k, a.ctypes.data, k, 1, b.ctypes.data, n, 1, beta)
+    elif out.shape[0] > 0:
         _blas(PLAIN, PLAIN, out, k, a.ctypes.data, k, b.ctypes.data, n, beta)
 
 
 @kernel
 def matmul_tn(out: Any, a: Any, b: Any, first: int, beta: int) -> None:
     """Compute out = a[:, first:first+m]^T b + beta out."""
-    m, n = out.shape
+    n = out.shape[1]
     k, columns = a.shape
     start = a.ctypes.data + first * a.itemsize
-    if _is_medium(m, n, k, FEW_ROWS_TN):
-        blocks(out, n, k, start, 1, columns, b.ctypes.data, n, beta)
+    if k > 0 and _transposed_in_blocks(n):
+        _blocks(out, k, start, 1, columns, b.ctypes.data, n, 1, beta)
     elif k > 0:
         _blas(TRANSPOSED, PLAIN, out, k, start, columns, b.ctypes.data, n, beta)
     elif beta == 0:
@@ -102,6 +124,8 @@ def matmul_tn(out: Any, a: Any, b: Any, first: int, beta: int) -> None:
 @kernel
 def matmul_nt(out: Any, a: Any, b: Any, beta: int) -> None:
     """Compute out = a b^T + beta out."""
-    k = a.shape[1]
-    if out.shape[0] > 0:
+    n, k = b.shape
+    if out.shape[0] > 0 and _in_blocks(k, n):
+        _blocks(out, k, a.ctypes.data, k, 1, b.ctypes.data, 1, k, beta)
+    elif out.shape[0] > 0:
         _blas(PLAIN, TRANSPOSED, out, k, a.ctypes.data, k, b.ctypes.data, k, beta)

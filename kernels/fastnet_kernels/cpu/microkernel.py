@@ -5,9 +5,8 @@ A microkernel computes a block of C of ``height`` rows and ``width`` columns,
     C[i, j] = sum_k A[i, k] B[k, j] + beta C[i, j],
 
 with all of it in vector registers: per k it loads one piece of a row of B, broadcasts ``height``
-elements of A, and does height * vectors multiply-adds. Nothing is packed or copied, which pays in
-products of medium size, where a general BLAS spends much of its time on that. A is read
-through two strides, so that the same code serves A and its transpose.
+elements of A, and does height * vectors multiply-adds. A is read through two strides, so that the
+same code serves A and its transpose; B is read where it lies.
 
 A block's sum over k runs from the first k to the last in one accumulator per element, so that an
 element's bits depend on its row of A and its column of B alone, never on how the matrix is tiled.
@@ -51,93 +50,98 @@ def lanes(real: Any) -> int:
     return int(vector_bytes() // (real.bitwidth // 8))
 
 
-def widths(real: Any) -> list[int]:
-    """Return the widths that there are blocks for: two vectors, one, and its halves down to 1."""
-    result, width = [2 * lanes(real)], lanes(real)
-    while width:
-        result.append(width)
-        width //= 2
-    return result
+@intrinsic
+def microkernel(
+    typing_context: Any,
+    real: Any,
+    height: Any,
+    width: Any,
+    a: Any,
+    row_step: Any,
+    k_step: Any,
+    b: Any,
+    b_step: Any,
+    c: Any,
+    c_step: Any,
+    k: Any,
+    beta: Any,
+    ahead: Any,
+) -> Any:
+    """Compute one block in the type of the number ``real``.
 
-
-def heights(real: Any, width: int) -> list[int]:
-    """Return the heights that there are blocks for: all of them where most of the work is."""
-    if width >= lanes(real):
-        return list(range(1, tallest() + 1))
-    return [h for h in (1, 2, 4, 8) if h <= tallest()]
-
-
-@cache
-def microkernel(real: Any) -> Any:
-    """Return an intrinsic that computes one block.
-
-    ``block(height, width, a, row_step, k_step, b, b_step, c, c_step, k, beta)``: addresses are
-    integers, steps count elements, k is at least 1, beta is 0 or 1, and height and width are among
-    `heights` and `widths`.
+    Addresses are integers, steps count elements, k is at least 1, beta is 0 or 1, height is 1 to
+    `tallest`, and width is 1 to two vectors. Unless ``ahead`` is 0, a block of full width asks,
+    row by row, for what lies so many bytes ahead of its part of B.
     """
-    size = real.bitwidth
 
-    @intrinsic
-    def block(
-        typing_context: Any,
-        height: Any,
-        width: Any,
-        a: Any,
-        row_step: Any,
-        k_step: Any,
-        b: Any,
-        b_step: Any,
-        c: Any,
-        c_step: Any,
-        k: Any,
-        beta: Any,
-    ) -> Any:
-        def call(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            module = builder.module
-            name = f"fastnet_block_f{size}"
-            chosen = module.globals.get(name)
-            if chosen is None:
-                chosen = _define_choice(module, name, real)
-            builder.call(chosen, args)
-            return context.get_dummy_value()
+    def call(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        name = f"fastnet_block_f{real.bitwidth}"
+        known = builder.module.globals.get(name)
+        builder.call(known or _define_choice(builder.module, name, real), args[1:])
+        return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 11), call
+    return types.void(real, *[types.int64] * 12), call
 
-    return block
+
+# Rows of A that are read from one address: it, and it plus one and two steps, which x86 adds up in
+# the load itself. The groups' addresses are arguments of a function that is not inlined: else LLVM
+# derives each from the one before, and this chain of additions takes longer than the block.
+GROUP = 3
+
+
+def _groups(height: int) -> int:
+    return -(-height // GROUP)
+
+
+# Kinds of block by their vectors: both full, the second one in part, a single one in part.
+# The fourth is the first, asking ahead.
+BOTH_FULL, SECOND_IN_PART, ONE_IN_PART, ASKING = 0, 1, 2, 3
 
 
 def _define_choice(module: Any, name: str, real: Any) -> Any:
     """Write the function that jumps to the block of a height and width."""
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [INT] * 11), name)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [INT] * 12), name)
     function.linkage = "internal"
     entry, other = (function.append_basic_block(label) for label in ("entry", "other"))
     at = ir.IRBuilder(entry)
-    height, width, *rest = function.args
-    choice = at.switch(at.add(at.mul(width, ir.Constant(INT, 64)), height), other)
-    for w in widths(real):
-        per_vector = min(w, lanes(real))
-        for h in heights(real, w):
-            block = _define(
-                module, f"{name}_{h}x{w}", real.bitwidth, h, w // per_vector, per_vector
-            )
-            here = function.append_basic_block(f"block_{h}x{w}")
-            choice.add_case(ir.Constant(INT, 64 * w + h), here)
+    height, width, a, row_step, *rest = function.args
+    per_vector = lanes(real)
+    one = at.icmp_signed("<=", width, ir.Constant(INT, per_vector))
+    both = at.icmp_signed("==", width, ir.Constant(INT, 2 * per_vector))
+    asks = at.icmp_signed("!=", rest[-1], ir.Constant(INT, 0))
+    full = at.select(asks, ir.Constant(INT, ASKING), ir.Constant(INT, BOTH_FULL))
+    kind = at.select(
+        one,
+        ir.Constant(INT, ONE_IN_PART),
+        at.select(both, full, ir.Constant(INT, SECOND_IN_PART)),
+    )
+    in_last = at.select(one, width, at.sub(width, ir.Constant(INT, per_vector)))
+    choice = at.switch(at.add(at.mul(kind, ir.Constant(INT, 64)), height), other)
+    for k in (BOTH_FULL, SECOND_IN_PART, ONE_IN_PART, ASKING):
+        for h in range(1, tallest() + 1):
+            block = _define(module, f"{name}_{k}_{h}", real.bitwidth, h, k, per_vector)
+            here = function.append_basic_block(f"block_{k}_{h}")
+            choice.add_case(ir.Constant(INT, 64 * k + h), here)
             at.position_at_end(here)
-            at.call(block, rest)
+            group = at.mul(row_step, ir.Constant(INT, GROUP * real.bitwidth // 8))
+            starts = [at.add(a, at.mul(group, ir.Constant(INT, g))) for g in range(_groups(h))]
+            at.call(block, [*starts, row_step, *rest, in_last])
             at.ret_void()
     at.position_at_end(other)
     at.unreachable()
     return function
 
 
-def _define(module: Any, name: str, size: int, height: int, vectors: int, per_vector: int) -> Any:
+def _define(module: Any, name: str, size: int, height: int, kind: int, per_vector: int) -> Any:
     """Write the function in LLVM's language."""
     element = ir.FloatType() if size == 32 else ir.DoubleType()
-    vector = ir.VectorType(element, per_vector) if per_vector > 1 else element
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [INT] * 9), name)
+    vector, vectors = ir.VectorType(element, per_vector), 1 if kind == ONE_IN_PART else 2
+    groups = _groups(height)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [INT] * (groups + 10)), name)
     function.linkage = "internal"
     function.attributes.add("noinline")
-    a, row_step, k_step, b, b_step, c, c_step, k, beta = function.args
+    starts, rest = function.args[:groups], function.args[groups:]
+    row_step, k_step, b, b_step, c, c_step, k, beta, ahead, in_last = rest
     bytes_each = ir.Constant(INT, size // 8)
 
     entry, loop, done, plain, adding, end = (
@@ -148,33 +152,37 @@ def _define(module: Any, name: str, size: int, height: int, vectors: int, per_ve
     row_bytes, k_bytes, b_bytes, c_bytes = (
         at.mul(step, bytes_each) for step in (row_step, k_step, b_step, c_step)
     )
+    part = None if kind in (BOTH_FULL, ASKING) else _first_lanes(at, in_last, per_vector)
+    access = _Access(module, at, vector, size, per_vector)
     at.branch(loop)
 
     at.position_at_end(loop)
-    step, a_here, b_here = at.phi(INT), at.phi(INT), at.phi(INT)
-    step.add_incoming(ir.Constant(INT, 0), entry)
-    a_here.add_incoming(a, entry)
-    b_here.add_incoming(b, entry)
+    step, b_here, *groups_here = (at.phi(INT) for _ in range(2 + groups))
+    for phi, start in zip((step, b_here, *groups_here), (INT(0), b, *starts), strict=True):
+        phi.add_incoming(start, entry)
     sums = [[at.phi(vector) for _ in range(vectors)] for _ in range(height)]
-    zero = ir.Constant(vector, [0.0] * per_vector if per_vector > 1 else 0.0)
+    zero = ir.Constant(vector, [0.0] * per_vector)
     multiply_add = _multiply_add(module, vector, size, per_vector)
+    masks = [None] * (vectors - 1) + [part]
 
-    def piece(address: Any, index: int) -> Any:
-        offset = ir.Constant(INT, index * per_vector * size // 8)
-        return at.inttoptr(at.add(address, offset), vector.as_pointer())
-
-    row_of_b = [at.load(piece(b_here, v), align=size // 8) for v in range(vectors)]
-    element_address, updated = a_here, []
+    row_of_b = [access.load(b_here, v, masks[v]) for v in range(vectors)]
+    if kind == ASKING:
+        for v in range(vectors):
+            vector_ahead = at.add(ahead, ir.Constant(INT, v * per_vector * size // 8))
+            ask(at, at.add(b_here, vector_ahead))
+    updated = []
     for i in range(height):
+        within = at.mul(row_bytes, ir.Constant(INT, i % GROUP))
+        element_address = at.add(groups_here[i // GROUP], within)
         value = at.load(at.inttoptr(element_address, element.as_pointer()), align=size // 8)
         broadcast = _broadcast(at, value, vector, per_vector)
         updated.append([at.call(multiply_add, [broadcast, row_of_b[v], sums[i][v]])
                         for v in range(vectors)])  # fmt: skip
-        element_address = at.add(element_address, row_bytes)
     next_step = at.add(step, ir.Constant(INT, 1))
-    for phi, value in ((step, next_step), (a_here, at.add(a_here, k_bytes)),
-                       (b_here, at.add(b_here, b_bytes))):  # fmt: skip
-        phi.add_incoming(value, loop)
+    step.add_incoming(next_step, loop)
+    b_here.add_incoming(at.add(b_here, b_bytes), loop)
+    for phi in groups_here:
+        phi.add_incoming(at.add(phi, k_bytes), loop)
     for i in range(height):
         for v in range(vectors):
             sums[i][v].add_incoming(zero, entry)
@@ -188,11 +196,10 @@ def _define(module: Any, name: str, size: int, height: int, vectors: int, per_ve
         row = c
         for i in range(height):
             for v in range(vectors):
-                pointer = piece(row, v)
                 value = updated[i][v]
                 if adds:
-                    value = at.fadd(value, at.load(pointer, align=size // 8))
-                at.store(value, pointer, align=size // 8)
+                    value = at.fadd(value, access.load(row, v, masks[v]))
+                access.store(value, row, v, masks[v])
             row = at.add(row, c_bytes)
         at.branch(end)
     at.position_at_end(end)
@@ -200,17 +207,73 @@ def _define(module: Any, name: str, size: int, height: int, vectors: int, per_ve
     return function
 
 
+def ask(at: Any, address: Any) -> None:
+    """Ask for the cache line at an address, which may be anywhere."""
+    i4, pointer = ir.IntType(32), ir.IntType(8).as_pointer()
+    function = _declared(at.module, "llvm.prefetch.p0", ir.VoidType(), [pointer, i4, i4, i4])
+    reading, first_level, data = (ir.Constant(i4, value) for value in (0, 3, 1))
+    at.call(function, [at.inttoptr(address, pointer), reading, first_level, data])
+
+
+def _first_lanes(at: Any, count: Any, per_vector: int) -> Any:
+    """Return a mask of the first ``count`` lanes."""
+    numbers = ir.VectorType(INT, per_vector)
+    lane = ir.Constant(numbers, list(range(per_vector)))
+    return at.icmp_signed("<", lane, _broadcast(at, count, numbers, per_vector))
+
+
+class _Access:
+    """Loads and stores of whole vectors and, with a mask, of a vector's first lanes alone."""
+
+    def __init__(self, module: Any, at: Any, vector: Any, size: int, per_vector: int) -> None:
+        self.at, self.vector, self.size = at, vector, size
+        self.bytes = size // 8 * per_vector
+        mask, pointer, i4 = (
+            ir.VectorType(ir.IntType(1), per_vector),
+            vector.as_pointer(),
+            ir.IntType(32),
+        )
+        kind = f"v{per_vector}f{size}.p0"
+        self._load = _declared(
+            module, f"llvm.masked.load.{kind}", vector, [pointer, i4, mask, vector]
+        )
+        self._store = _declared(
+            module, f"llvm.masked.store.{kind}", ir.VoidType(), [vector, pointer, i4, mask]
+        )
+        self._align = ir.Constant(i4, size // 8)
+        self._nothing = ir.Constant(vector, [0.0] * per_vector)
+
+    def _at(self, address: Any, index: int) -> Any:
+        place = self.at.add(address, ir.Constant(INT, index * self.bytes))
+        return self.at.inttoptr(place, self.vector.as_pointer())
+
+    def load(self, address: Any, index: int, mask: Any) -> Any:
+        """Load the vector ``index`` of a row at ``address``."""
+        pointer = self._at(address, index)
+        if mask is None:
+            return self.at.load(pointer, align=self.size // 8)
+        return self.at.call(self._load, [pointer, self._align, mask, self._nothing])
+
+    def store(self, value: Any, address: Any, index: int, mask: Any) -> None:
+        """Store it there."""
+        pointer = self._at(address, index)
+        if mask is None:
+            self.at.store(value, pointer, align=self.size // 8)
+        else:
+            self.at.call(self._store, [value, pointer, self._align, mask])
+
+
+def _declared(module: Any, name: str, result: Any, arguments: list[Any]) -> Any:
+    known = module.globals.get(name)
+    return known or ir.Function(module, ir.FunctionType(result, arguments), name)
+
+
 def _multiply_add(module: Any, vector: Any, size: int, per_vector: int) -> Any:
     """Declare a * b + c, fused where the processor can."""
-    suffix = f"v{per_vector}f{size}" if per_vector > 1 else f"f{size}"
-    name = f"llvm.fmuladd.{suffix}"
-    known = module.globals.get(name)
-    return known or ir.Function(module, ir.FunctionType(vector, [vector] * 3), name)
+    return _declared(module, f"llvm.fmuladd.v{per_vector}f{size}", vector, [vector] * 3)
 
 
 def _broadcast(at: Any, value: Any, vector: Any, per_vector: int) -> Any:
-    if per_vector == 1:
-        return value
     undefined = ir.Constant(vector, ir.Undefined)
     first = at.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
     mask = ir.Constant(ir.VectorType(ir.IntType(32), per_vector), [0] * per_vector)

@@ -11,14 +11,14 @@ import sys
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
-from fastnet_kernels.cpu.compile import by_type_alone
+from fastnet_kernels.cpu.compile import exact
 
 # Slots of the barrier's memory (int64), a cache line apart so that waiting does not slow arriving.
-ARRIVED, ROUND, NEXT, GIVEN_UP = 0, 8, 16, 24
-BARRIER_SIZE = 32
+ARRIVED, ROUND, NEXT, MEMBERS, GIVEN_UP = 0, 8, 16, 24, 32
+BARRIER_SIZE = 40
 
 # Turns of the waiting loop before the thread offers its core to others: long enough for any
 # phase of a balanced step, short enough to be fair on a busy machine.
@@ -86,8 +86,13 @@ _offer_core = types.ExternalFunction(
 )
 
 
-@by_type_alone
-@njit(nogil=True)
+@exact
+def join(barrier: Any) -> int:
+    """Count this thread as one of those that meet here, and return its number."""
+    return int(atomic_add(barrier, MEMBERS, 1))
+
+
+@exact
 def arrive(barrier: Any, threads: int) -> bool:
     """Count this thread as arrived; True for the last one, which must `release` the others.
 
@@ -97,8 +102,7 @@ def arrive(barrier: Any, threads: int) -> bool:
     return bool(atomic_add(barrier, ARRIVED, 1) == threads - 1)
 
 
-@by_type_alone
-@njit(nogil=True)
+@exact
 def release(barrier: Any) -> None:
     """Let the waiting threads go on, with all tiles to take again."""
     atomic_store(barrier, ARRIVED, 0)
@@ -106,8 +110,7 @@ def release(barrier: Any) -> None:
     atomic_add(barrier, ROUND, 1)
 
 
-@by_type_alone
-@njit(nogil=True)
+@exact
 def wait(barrier: Any, turn: int) -> bool:
     """Wait until round ``turn`` of the barrier is over; False if somebody has GIVEN_UP."""
     patience = PATIENCE
@@ -121,8 +124,7 @@ def wait(barrier: Any, turn: int) -> bool:
     return True
 
 
-@by_type_alone
-@njit(nogil=True)
+@exact
 def next_tile(barrier: Any) -> int:
     """Take the next tile that no thread has taken yet."""
     return int(atomic_add(barrier, NEXT, 1))

@@ -1,0 +1,100 @@
+"""Memory by address: what kernels that reach below arrays are written with.
+
+Addresses are integers. Each function takes a number ``real`` first, whose type is the type that is
+meant and whose value does not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from fastnet_kernels.cpu.microkernel import ask, lanes
+
+INT, BYTE = ir.IntType(64), ir.IntType(8)
+# Bytes of a cache line: of most processors, and harmless where it is another number.
+LINE = 64
+
+
+def _element(real: Any) -> Any:
+    return ir.FloatType() if real.bitwidth == 32 else ir.DoubleType()
+
+
+@intrinsic
+def lanes_of(typing_context: Any, real: Any) -> Any:
+    """Return how many numbers a vector holds."""
+
+    def number(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return ir.Constant(INT, lanes(real))
+
+    return types.int64(real), number
+
+
+@intrinsic
+def size_of(typing_context: Any, real: Any) -> Any:
+    """Return how many bytes a number takes."""
+
+    def number(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return ir.Constant(INT, real.bitwidth // 8)
+
+    return types.int64(real), number
+
+
+def room(numbers: Callable[[Any], int]) -> Any:
+    """Return an intrinsic: the address of room on the stack for ``numbers(type)`` numbers."""
+
+    @intrinsic
+    def address(typing_context: Any, real: Any) -> Any:
+        def allocate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            # Not by Numba's own means, which fill it with zeros at every call.
+            with builder.goto_entry_block():
+                place = builder.alloca(ir.ArrayType(BYTE, numbers(real) * real.bitwidth // 8))
+                place.align = LINE
+            return builder.ptrtoint(place, INT)
+
+        return types.int64(real), allocate
+
+    return address
+
+
+def _copy(builder: Any, real: Any, kind: Any, args: Any) -> None:
+    out, source = (builder.inttoptr(address, kind.as_pointer()) for address in args[1:])
+    align = real.bitwidth // 8
+    builder.store(builder.load(source, align=align), out, align=align)
+
+
+@intrinsic
+def copy_number(typing_context: Any, real: Any, out: Any, source: Any) -> Any:
+    """Copy one number from address to address."""
+
+    def move(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _copy(builder, real, _element(real), args)
+        return context.get_dummy_value()
+
+    return types.void(real, types.int64, types.int64), move
+
+
+@intrinsic
+def copy_vector(typing_context: Any, real: Any, out: Any, source: Any) -> Any:
+    """Copy one vector of numbers from address to address."""
+
+    def move(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _copy(builder, real, ir.VectorType(_element(real), lanes(real)), args)
+        return context.get_dummy_value()
+
+    return types.void(real, types.int64, types.int64), move
+
+
+@intrinsic
+def prefetch(typing_context: Any, address: Any) -> Any:
+    """Ask for the cache line at an address, which may be anywhere."""
+
+    def call(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        ask(builder, args[0])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), call
