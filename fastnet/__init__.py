@@ -20,6 +20,7 @@ from fastnet.network import Network
 from fastnet.optimizers import SGD, Adam
 from fastnet.training import Report, TrainResult, train
 from fastnet.version import __version__
+from fastnet.warming import warmup
 
 __all__ = [
     "SGD",
@@ -45,4 +46,5 @@ __all__ = [
     "optimizers",
     "parity",
     "train",
+    "warmup",
 ]

@@ -308,6 +308,30 @@ def _show_check(
 
 @app.command()
 @_with_exit_codes
+def warmup(
+    dtype: Annotated[str, typer.Option(help="float32, float64 or both.")] = "float32",
+    as_json: JsonOption = False,
+) -> None:
+    """Compile ahead what the first training with numba would wait for; once per machine."""
+    from fastnet import warming
+    from fastnet.execution import compiled
+
+    seconds = {}
+    progress = Console(stderr=True)
+    for name in ("float32", "float64") if dtype == "both" else (dtype,):
+        with progress.status(f"compiling for {name}, or finding what is compiled"):
+            seconds[name] = warming.warmup(name)
+    if as_json:
+        print(json.dumps({"seconds": seconds, "compiled_code": str(compiled.folder())}))
+        return
+    console = Console()
+    for name, took in seconds.items():
+        console.print(f"{name}: ready after {took:.1f} s")
+    console.print(f"compiled code is kept in {compiled.folder()}", soft_wrap=True)
+
+
+@app.command()
+@_with_exit_codes
 def doctor(as_json: JsonOption = False) -> None:
     """Show versions, processor, backends and what they lack, the BLAS, and the cache."""
     from fastnet import doctor as facts

@@ -125,7 +125,7 @@ def train(network: Network, rows: Rows, held: Rows | None, settings: Settings) -
     """Train on ``rows`` and return the history.
 
     The network keeps the last good epoch when the loss stops being finite and when Ctrl-C is
-    pressed.
+    pressed. Before there is one, it is the caller's to put back what it was.
     """
     executor, optimizer, epochs = network.executor, settings.optimizer, settings.epochs
     batch = min(settings.batch_size or len(rows), len(rows))
@@ -135,7 +135,7 @@ def train(network: Network, rows: Rows, held: Rows | None, settings: Settings) -
     if held is not None:
         validation = executor.load(held.features, held.targets, held.weights, network.input_scale)
     history = History(len(rows))
-    good = executor.snapshot()
+    good = None
     showing = progress.display(settings.progress, epochs, steps)
     with showing as display, contextlib.ExitStack() as stack:
         try:
@@ -163,7 +163,7 @@ def train(network: Network, rows: Rows, held: Rows | None, settings: Settings) -
                 if not (network.is_finite() and all(map(math.isfinite, row.values()))):
                     raise _diverged(network, optimizer, history, steps)
                 network.epoch += 1
-                good = executor.snapshot()
+                good = executor.snapshot(good)
                 history.append({"epoch": network.epoch, **row}, seconds)
                 display.epoch_done(row)
                 stopped = _stopped_by_callback(network, history, settings.callbacks)
@@ -172,7 +172,8 @@ def train(network: Network, rows: Rows, held: Rows | None, settings: Settings) -
                 if stopped:
                     break
         except BaseException as error:
-            executor.restore(good)
+            if good is not None:
+                executor.restore(good)
             if isinstance(error, KeyboardInterrupt):
                 raise TrainingInterrupted(
                     f"interrupted; the network keeps {network.epoch} finished epoch(s)",

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, r2_score
 
 import fastnet
-from fastnet import SGD, Adam, Dense, Network
+from fastnet import SGD, Adam, BackendStatus, Dense, Network
+from fastnet.execution import registry
 
 ROWS = 60
 LABELS = np.arange(ROWS) % 3
@@ -593,6 +594,13 @@ def test_auto_takes_an_available_backend(monkeypatch: pytest.MonkeyPatch) -> Non
     net = network(backend="auto")
     assert fastnet.backends()[net.backend].available
     assert "chosen automatically" in net.backend_reason
+    numba_is_missing = BackendStatus("numba", False, "numba is not here", "install it")
+    monkeypatch.setitem(registry._PROBES, "cupy", lambda: BackendStatus("cupy", False, "no GPU"))
+    assert network(backend="auto").backend == "numba"
+    monkeypatch.setitem(registry._PROBES, "numba", lambda: numba_is_missing)
+    net = network(backend="auto")
+    assert net.backend == "numpy"
+    assert "no GPU; numba is not here" in net.backend_reason
 
 
 def test_train_on_a_frame_with_text_labels() -> None:

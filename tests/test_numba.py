@@ -19,8 +19,9 @@ from fastnet_kernels.cpu import product
 
 import fastnet
 from fastnet import SGD, Adam, Dense, Network
-from fastnet.execution import plan
+from fastnet.execution import numba_ops, numba_steps, plan
 from fastnet.execution.numba_executor import NumbaExecutor
+from fastnet.execution.numba_math import math
 
 ROOT = Path(__file__).parent.parent
 RNG = np.random.default_rng(5)
@@ -309,6 +310,47 @@ def test_memory_does_not_grow() -> None:
     assert after - before < 1000
 
 
+def stated_bytes(net: Network, optimizer: Any, rows: int, batch: int) -> tuple[int, int]:
+    """The formula of docs/design.md, "Memory", and what is small beside it."""
+    s, p, k = net.dtype.itemsize, net.parameter_count, optimizer.slots
+    units, outputs = sum(layer.outputs for layer in net.layers), net.layers[-1].outputs
+    streams = batch >= 2048 and p <= 131_072
+    c = 2048 if streams else min(batch, 4096)
+    total = p * (s * (4 + 3 * k) + 1) + (8 * p * s if streams else 0)
+    total += c * s * (net.layers[0].inputs + 2 * units + 2 * outputs + 3) + 40 * rows
+    return total, 65_536
+
+
+@pytest.mark.parametrize(
+    ("sizes", "rows", "batch", "optimizer"),
+    [
+        ([64, 2000, 10], 100, 32, Adam()),  # parameters and their copies
+        ([64, 2000, 10], 100, 32, SGD()),
+        ([64, 2000, 10], 100, 32, SGD(0.01, momentum=0.9)),
+        ([4, 8, 10], 50_000, 32, Adam()),  # the order of rows
+        ([64, 16, 10], 10_000, 10_000, Adam()),  # blocks in slots
+        ([64, 2500, 10], 6000, 5000, SGD()),  # blocks
+    ],
+)
+def test_memory_is_what_the_docs_state(
+    sizes: list[int], rows: int, batch: int, optimizer: fastnet.optimizers.Optimizer
+) -> None:
+    layers = [Dense(i, o, "relu") for i, o in itertools.pairwise(sizes[:-1])]
+    last = Dense(sizes[-2], sizes[-1], "softmax")
+    net = Network([*layers, last], loss="categorical_crossentropy", backend="numba")
+    x = RNG.random((rows, sizes[0]), dtype=np.float32)
+    y = RNG.integers(0, sizes[-1], rows)
+    settings: dict[str, Any] = {"optimizer": optimizer, "batch_size": batch, "epochs": 2}
+    net.fit(x, y, **settings)
+    tracemalloc.start()
+    net.fit(x, y, **settings)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    stated, small = stated_bytes(net, optimizer, rows, batch)
+    held_already = net.dtype.itemsize * net.parameter_count * (1 + optimizer.slots)
+    assert 0.6 * stated < peak + held_already < stated + small
+
+
 COUNT_HITS = """
 import fastnet, numpy as np
 from fastnet.execution import numba_steps
@@ -317,8 +359,10 @@ X = np.random.default_rng(0).normal(size=(40, 5)).astype("float32")
 net = fastnet.Network([fastnet.Dense(5, 4, "relu"), fastnet.Dense(4, 2, "softmax")],
                       loss="categorical_crossentropy", backend="numba")
 net.fit(X, np.arange(40) % 2, epochs=1)
-print(sum(numba_steps.run_steps.stats.cache_hits.values()),
-      sum(numba_steps.run_steps.stats.cache_misses.values()))
+net.fit(np.tile((X > 0).astype("uint8"), (60, 1)), np.arange(2400) % 2, epochs=1, batch_size=None)
+net.predict(X)
+for entry in (numba_steps.run_steps, numba_steps.run_streamed_steps, math.predict):
+    print(*(sum(found.values()) for found in (entry.stats.cache_hits, entry.stats.cache_misses)))
 """
 
 
@@ -336,8 +380,41 @@ def run_python(code: str, **environment: str) -> str:
 
 
 def test_a_second_process_finds_the_compiled_code(tmp_path: Path) -> None:
-    assert run_python(COUNT_HITS, FASTNET_CACHE_DIR=str(tmp_path)) == "0 1"
-    assert run_python(COUNT_HITS, FASTNET_CACHE_DIR=str(tmp_path)) == "1 0"
+    """`warmup` compiles everything, for any network and data; nothing is compiled after it."""
+    cache = {"FASTNET_CACHE_DIR": str(tmp_path)}
+    assert float(run_python("import fastnet; print(fastnet.warmup())", **cache)) > 0
+    assert run_python(COUNT_HITS, **cache).splitlines() == ["1 0", "1 0", "1 0"]
+
+
+def test_no_kind_of_data_is_compiled_anew() -> None:
+    entries = (numba_steps.run_steps, numba_steps.run_streamed_steps, math.predict)
+    fastnet.warmup()
+    before = [len(entry.signatures) for entry in entries]
+    for x in (X, (X > 0).astype("uint8"), X.astype("float64"), np.asfortranarray(X)):
+        for outputs, y in ((3, Y), (3, np.eye(3)[Y]), (1, X[:, 0]), (1, Y > 1)):
+            net = Network([Dense(20, outputs, "sigmoid")], loss="mse", backend="numba")
+            net.fit(x, y, sample_weight=np.ones(300), validation=0.2, epochs=1)
+            net.evaluate(x, y)
+            net.predict(x)
+    assert [len(entry.signatures) for entry in entries] == before
+
+
+def test_rows_given_as_bytes_are_the_rows() -> None:
+    numbers, labels = RNG.normal(size=(9, 5)), RNG.integers(0, 4, 9, dtype=np.int32)
+    order, clock = RNG.permutation(9).astype(np.int32), np.zeros(3, np.int64)
+    for dtype in ("float32", "float64"):
+        typed = numbers.astype(dtype)
+        for given in (typed, typed.view(np.uint8)):
+            x = np.full((4, 5), np.nan, dtype)
+            numba_ops.gather_features(x, given, order, clock, 3, 1.0)
+            np.testing.assert_array_equal(x, typed[order[3:7]])
+        for given, expected in (
+            (typed.view(np.uint8), typed),
+            (labels.reshape(-1, 1).view(np.uint8), np.eye(4)[labels]),
+        ):
+            t, w = np.full((4, expected.shape[1]), np.nan, dtype), np.full(4, np.nan, dtype)
+            numba_ops.gather_targets(t, w, given, np.empty(0, dtype), order, clock, 3)
+            np.testing.assert_array_equal(t, expected[order[3:7]])
 
 
 def test_an_edited_kernel_has_another_folder(tmp_path: Path) -> None:

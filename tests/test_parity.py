@@ -92,6 +92,20 @@ def test_doctor_agrees_with_backends(capsys: pytest.CaptureFixture[str]) -> None
     assert facts["numba"]["blas"]["source"] in ("scipy-openblas32", "scipy")
 
 
+def test_warmup(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["warmup", "--dtype", "both", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert list(found["seconds"]) == ["float32", "float64"]
+    assert found["compiled_code"] == doctor.examine()["numba"]["compiled_code"]
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["warmup"])
+    assert "float32: ready after" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["warmup", "--dtype", "float16"])
+    assert "expected 'float32' or 'float64'" in capsys.readouterr().err
+
+
 def test_doctor_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as done:
         cli.main(["doctor"])

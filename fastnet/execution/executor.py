@@ -156,11 +156,15 @@ class Executor:
         self.parameters.theta[...] = self.put(np.ascontiguousarray(vector, self.dtype))
 
     @one_at_a_time
-    def snapshot(self) -> Snapshot:
-        """Return a copy of everything that a step changes."""
+    def snapshot(self, old: Snapshot | None = None) -> Snapshot:
+        """Return a copy of everything that a step changes, in the memory of an old one if given."""
         parameters = self.parameters
         step = int(self.control.clock[STEP])
-        return Snapshot(parameters.theta.copy(), parameters.state.copy(), step)
+        if old is None:
+            return Snapshot(parameters.theta.copy(), parameters.state.copy(), step)
+        old.theta[...] = parameters.theta
+        old.state[...] = parameters.state
+        return old._replace(step=step)
 
     @one_at_a_time
     def restore(self, snapshot: Snapshot) -> None:

@@ -16,7 +16,7 @@ from fastnet.execution import numba_steps, plan, registry
 from fastnet.execution.buffers import HITS, LOSS, SCALARS, Buffer, Control, Data, Update, Work
 from fastnet.execution.executor import Executor, one_at_a_time
 from fastnet.execution.numba_math import math
-from fastnet.execution.numba_ops import begin_step
+from fastnet.execution.numpy_ops import begin_step
 from fastnet.execution.tables import Table
 from fastnet.layers import Dense
 from fastnet.losses import Loss
@@ -41,7 +41,6 @@ class NumbaExecutor(Executor):
     def __init__(
         self, layers: Sequence[Dense], loss: Loss, dtype: np.dtype[Any], threads: int | None
     ) -> None:
-        product.load(8 * dtype.itemsize)
         super().__init__(layers, loss, dtype, threads)
         self.threads = threads or registry.usable_cores()
         self._seconds_per_step = 0.0
@@ -49,7 +48,12 @@ class NumbaExecutor(Executor):
     @property
     def math(self) -> ModuleType:
         """The compiled functions of ``backprop.py``."""
+        self._load_products()
         return math
+
+    def _load_products(self) -> None:
+        """Compile or load what compiled code calls by name; before any of it is called itself."""
+        product.load(8 * self.dtype.itemsize)
 
     def put(self, array: Array) -> Buffer:
         """Return the array as compiled code takes it: every kind of array it meets is compiled.
@@ -59,6 +63,16 @@ class NumbaExecutor(Executor):
         """
         array = np.ascontiguousarray(array)
         return array if array.flags.writeable else np.asarray(_Passed(array))
+
+    def load(self, features: Array, targets: Array, weights: Array | None, scale: float) -> Data:
+        """Return rows as the math takes them: features and targets as their bytes.
+
+        Otherwise every kind of features, with every kind of targets, would compile everything
+        again; see ``fastnet_kernels/cpu/gather.py``.
+        """
+        if targets.ndim == 1 and self.table.outputs == 1:
+            targets = targets.astype(self.dtype)[:, None]  # as long as a class index in bytes
+        return super().load(_bytes_of(features), _bytes_of(targets), weights, scale)
 
     @property
     def steps_per_call(self) -> int:  # type: ignore[override]
@@ -158,6 +172,7 @@ class NumbaExecutor(Executor):
 
         Whatever interrupts the start of the threads, none is left waiting for one that never comes.
         """
+        self._load_products()
         barrier, threads = np.zeros(BARRIER_SIZE, np.int64), self._threads_for(made)
         started: list[threading.Thread] = []
         try:
@@ -175,6 +190,17 @@ class NumbaExecutor(Executor):
             for helper in started:
                 if helper.ident is not None:
                     helper.join()
+
+
+def _bytes_of(array: Array) -> Array:
+    """Return the bytes of every row, (rows, bytes of a row), without a copy where it can be."""
+    width = array[:1].nbytes
+    return (
+        np.ascontiguousarray(array)
+        .reshape(len(array), -1 if len(array) else 1)
+        .view(np.uint8)
+        .reshape(len(array), width)
+    )
 
 
 class _Passed:

@@ -80,10 +80,8 @@ _PROBES: dict[str, Callable[[], BackendStatus]] = {
     "numpy": _numpy,
 }
 
-# What "auto" tries, in this order. Numba is not among them yet: its first use compiles for about
-# 15 s, longer than most first trainings take; ask for it by name.
-AUTOMATIC = ("cupy", "numpy")
-BY_NAME = "numba must be asked for by name: its first use compiles for about 15 s"
+# What "auto" tries, in this order.
+AUTOMATIC = ("cupy", "numba", "numpy")
 
 
 def backends() -> dict[str, BackendStatus]:
@@ -123,7 +121,7 @@ def choose(backend: str | None) -> tuple[str, str]:
         skipped: list[str] = []
         for status in (_PROBES[name]() for name in AUTOMATIC):
             if status.available:
-                return status.name, f"chosen automatically ({'; '.join([*skipped, BY_NAME])})"
+                return status.name, f"chosen automatically ({'; '.join(skipped)})"
             skipped.append(status.cause)
         raise BackendUnavailableError("no backend is available")
     if not isinstance(backend, str):
