@@ -166,15 +166,20 @@ def in_blocks(kind: str, a: Any, b: Any, out: Any, beta: int) -> None:
     k = b.shape[1] if kind == "nt" else b.shape[0]
     a_steps = (1, a.shape[1]) if kind == "tn" else (a.shape[1], 1)
     b_steps = (1, b.shape[1]) if kind == "nt" else (b.shape[1], 1)
-    call = product.load(8 * out.itemsize).ctypes
-    call(m, n, k, a.ctypes.data, *a_steps, b.ctypes.data, *b_steps, out.ctypes.data, n, beta)
+    whole, narrow = product.load(8 * out.itemsize)
+    if kind == "narrow tn":
+        narrow.ctypes(m, n, k, a.ctypes.data, m, b.ctypes.data, out.ctypes.data, beta)
+        return
+    whole.ctypes(
+        m, n, k, a.ctypes.data, *a_steps, b.ctypes.data, *b_steps, out.ctypes.data, n, beta
+    )
 
 
 def operands(kind: str, m: int, n: int, k: int, dtype: str) -> tuple[Any, Any, Any]:
     """A and B as the kind of product takes them, and A B from them in extended precision."""
     a, b = (RNG.normal(size=s).astype(dtype) for s in ((m, k), (k, n)))
     exact = a.astype(np.longdouble) @ b.astype(np.longdouble)
-    a_given = np.ascontiguousarray(a.T) if kind == "tn" else a
+    a_given = np.ascontiguousarray(a.T) if kind.endswith("tn") else a
     b_given = np.ascontiguousarray(b.T) if kind == "nt" else b
     return a_given, b_given, (exact, np.abs(a) @ np.abs(b))
 
@@ -186,11 +191,13 @@ SHAPES = [
 ]
 
 
-@pytest.mark.parametrize("kind", ["nn", "tn", "nt"])
+@pytest.mark.parametrize("kind", ["nn", "tn", "nt", "narrow tn"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_products_in_blocks_of_every_height_and_width(dtype: str, kind: str) -> None:
     unit = np.finfo(dtype).eps
     for m, n, k in SHAPES:
+        if kind == "narrow tn" and n > product.NARROW:
+            continue
         a, b, (exact, size) = operands(kind, m, n, k, dtype)
         room = 2 * unit * (k + 2) * (size + 1)
         guarded = np.full(m * n + 64, np.nan, dtype)

@@ -16,15 +16,15 @@ from numba import types
 from numba.extending import overload
 
 from fastnet_kernels.cpu.compile import kernel, piece
-from fastnet_kernels.cpu.product import EXTERNAL, load
+from fastnet_kernels.cpu.product import EXTERNAL, EXTERNAL_NARROW, NARROW, load
 
 ROW_MAJOR, PLAIN, TRANSPOSED = 101, 111, 112
 
 # a b and a b^T whose B has no side beyond this are computed in blocks, whatever the number of rows:
 # so that rows may be shared out in any way and keep their bits.
 LARGEST_SIDE = 1024
-# a^T b of fewer columns leaves half of the blocks' vectors empty; more columns are large.
-FEWEST_COLUMNS, MOST_COLUMNS = 32, 512
+# a^T b of up to this many columns is computed in blocks.
+MOST_COLUMNS = 512
 
 
 def _gemm_of(name: str, real: Any) -> Any:
@@ -84,6 +84,22 @@ def _blocks_of_dtype(
     return call
 
 
+def _narrow_blocks(out: Any, k: int, a: int, a_k: int, b: int, beta: int) -> None:
+    raise NotImplementedError("compiled code only")
+
+
+@overload(_narrow_blocks)
+def _narrow_blocks_of_dtype(out: Any, k: Any, a: Any, a_k: Any, b: Any, beta: Any) -> Any:
+    load(out.dtype.bitwidth)
+    narrow = EXTERNAL_NARROW[out.dtype.bitwidth]
+
+    def call(out: Any, k: Any, a: Any, a_k: Any, b: Any, beta: Any) -> None:
+        m, n = out.shape
+        narrow(m, n, k, a, a_k, b, out.ctypes.data, beta)
+
+    return call
+
+
 def in_blocks(k: int, n: int) -> bool:
     """Whether a product with a B, or B^T, of (k, n) is computed in blocks."""
     return 0 < k <= LARGEST_SIDE and n <= LARGEST_SIDE
@@ -91,7 +107,7 @@ def in_blocks(k: int, n: int) -> bool:
 
 def transposed_in_blocks(n: int) -> bool:
     """Whether a^T b with n columns is computed in blocks."""
-    return FEWEST_COLUMNS <= n <= MOST_COLUMNS
+    return n <= MOST_COLUMNS
 
 
 _in_blocks, _transposed_in_blocks = piece(in_blocks), piece(transposed_in_blocks)
@@ -113,7 +129,9 @@ def matmul_tn(out: Any, a: Any, b: Any, first: int, beta: int) -> None:
     n = out.shape[1]
     k, columns = a.shape
     start = a.ctypes.data + first * a.itemsize
-    if k > 0 and _transposed_in_blocks(n):
+    if k > 0 and n <= NARROW:
+        _narrow_blocks(out, k, start, columns, b.ctypes.data, beta)
+    elif k > 0 and _transposed_in_blocks(n):
         _blocks(out, k, start, 1, columns, b.ctypes.data, n, 1, beta)
     elif k > 0:
         _blas(TRANSPOSED, PLAIN, out, k, start, columns, b.ctypes.data, n, beta)

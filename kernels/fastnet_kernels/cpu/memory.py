@@ -79,6 +79,20 @@ def copy_number(typing_context: Any, real: Any, out: Any, source: Any) -> Any:
 
 
 @intrinsic
+def add_number(typing_context: Any, real: Any, out: Any, source: Any) -> Any:
+    """Add one number from address to address."""
+
+    def add(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind, align = _element(real).as_pointer(), real.bitwidth // 8
+        out, source = (builder.inttoptr(address, kind) for address in args[1:])
+        both = (builder.load(place, align=align) for place in (out, source))
+        builder.store(builder.fadd(*both), out, align=align)
+        return context.get_dummy_value()
+
+    return types.void(real, types.int64, types.int64), add
+
+
+@intrinsic
 def copy_vector(typing_context: Any, real: Any, out: Any, source: Any) -> Any:
     """Copy one vector of numbers from address to address."""
 

@@ -22,6 +22,7 @@ from fastnet.execution import compiled
 from fastnet_kernels.cpu.compile import piece
 from fastnet_kernels.cpu.memory import (
     LINE,
+    add_number,
     copy_number,
     copy_vector,
     lanes_of,
@@ -43,21 +44,30 @@ FAR = 1024
 # Copying pays where the copy is read often enough: B by so many rows, A by so many columns.
 ROWS_PER_COPY, COLUMNS_PER_COPY = 48, 256
 
-SIGNATURE = types.void(*[types.int64] * 12)
+SIGNATURE, NARROW_SIGNATURE = (types.void(*[types.int64] * count) for count in (12, 8))
+# What callers compile a call to, by the bits of the dtype.
 EXTERNAL = {
-    32: types.ExternalFunction("fastnet_product_f32", SIGNATURE),
-    64: types.ExternalFunction("fastnet_product_f64", SIGNATURE),
+    bits: types.ExternalFunction(f"fastnet_product_f{bits}", SIGNATURE) for bits in (32, 64)
 }
+EXTERNAL_NARROW = {
+    bits: types.ExternalFunction(f"fastnet_narrow_f{bits}", NARROW_SIGNATURE) for bits in (32, 64)
+}
+# The most columns of a narrow product.
+NARROW = 28
 _TALLEST = tallest()
 _room_for_b = room(lambda real: STRETCH * 2 * lanes(real))
 _room_for_a = room(lambda real: STRETCH * MOST_ROWS)
+_room_for_c = room(lambda real: NARROW * 2 * lanes(real))
 
 
 @cache
 def load(bits: int) -> Any:
-    """Make the product of a dtype known by name: before code that calls it compiles or loads."""
-    python = product_f32 if bits == 32 else product_f64
-    return compiled.c_function(SIGNATURE, f"fastnet_product_f{bits}", python)
+    """Make the products of a dtype known by name: before code that calls them compiles or loads."""
+    whole, narrow = (product_f32, narrow_f32) if bits == 32 else (product_f64, narrow_f64)
+    return (
+        compiled.c_function(SIGNATURE, f"fastnet_product_f{bits}", whole),
+        compiled.c_function(NARROW_SIGNATURE, f"fastnet_narrow_f{bits}", narrow),
+    )
 
 
 @piece
@@ -142,6 +152,48 @@ def _product(
                         1 if first > 0 else beta, ahead,
                     )  # fmt: skip
                     i, ahead = i + high, 0
+
+
+@piece
+def _narrow(
+    real: Any, m: int, n: int, k: int, a: int, a_k: int, b: int, c: int, beta: int
+) -> None:
+    """Compute C = A^T B + beta C for up to NARROW columns: as (B^T A)^T.
+
+    So the vectors run along the rows of A, and are full; those along the rows of B would not be.
+    """
+    size, pair = size_of(real), 2 * lanes_of(real)
+    transposed = _room_for_c(real)
+    blocks = (n + _TALLEST - 1) // _TALLEST
+    height, taller = n // blocks, n % blocks
+    for j in range(0, m, pair):
+        width, ahead = min(pair, m - j), pair * size
+        i = 0
+        for block in range(blocks):
+            high = height + (1 if block < taller else 0)
+            microkernel(
+                real, high, width, b + i * size, 1, n, a + j * size, a_k,
+                transposed + i * pair * size, pair, k, 0, ahead,
+            )  # fmt: skip
+            i, ahead = i + high, 0
+        for row in range(width):
+            out, source = c + (j + row) * n * size, transposed + row * size
+            if beta == 0:
+                for i in range(n):
+                    copy_number(real, out + i * size, source + i * pair * size)
+            else:
+                for i in range(n):
+                    add_number(real, out + i * size, source + i * pair * size)
+
+
+def narrow_f32(m, n, k, a, a_k, b, c, beta):  # type: ignore[no-untyped-def]
+    """C[i, j] = sum_k A[k, i] B[k, j] + beta C[i, j] in float32, from addresses; see `_narrow`."""
+    _narrow(np.float32(0), m, n, k, a, a_k, b, c, beta)
+
+
+def narrow_f64(m, n, k, a, a_k, b, c, beta):  # type: ignore[no-untyped-def]
+    """C[i, j] = sum_k A[k, i] B[k, j] + beta C[i, j] in float64, from addresses; see `_narrow`."""
+    _narrow(np.float64(0), m, n, k, a, a_k, b, c, beta)
 
 
 def product_f32(m, n, k, a, a_row, a_k, b, b_k, b_column, c, c_row, beta):  # type: ignore[no-untyped-def]

@@ -1,0 +1,74 @@
+"""fastnet, as a user calls it: features as they came, every setting left alone."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import fastnet
+from bench import workloads
+from bench.trainers.base import Settings, Trainer
+from bench.workloads import Workload
+from fastnet.data.dataset import Dataset
+
+
+class _FastnetTrainer(Trainer):
+    backend: ClassVar[str]
+
+    @classmethod
+    def variants(cls, workload: Workload, cores: int) -> list[Settings]:  # noqa: ARG003
+        """There is nothing to choose: the backend decides on threads and plan."""
+        return [{}]
+
+    @classmethod
+    def versions(cls) -> dict[str, str]:
+        """Return fastnet's own version, and those of the packages it runs on."""
+        return {"fastnet": fastnet.__version__, **super().versions()}
+
+    def prepare(
+        self,
+        workload: Workload,
+        data: Dataset,
+        settings: Settings,  # noqa: ARG002 - there is none to choose
+        seed: int,
+    ) -> None:
+        """Keep the rows; ``fit`` checks them in every call."""
+        self.workload, self.data = workload, data
+        self.rows_per_epoch = len(data.X_train)
+        self.reset(seed)
+
+    def reset(self, seed: int) -> None:
+        """Make a new network."""
+        self.network = workloads.network(
+            self.workload, backend=self.backend, seed=seed, input_scale=self.data.input_scale
+        )
+
+    def train(self, epochs: int) -> None:
+        """Call ``fit``; a short last batch is trained on, too."""
+        self.network.fit(
+            self.data.X_train,
+            self.data.y_train,
+            optimizer=workloads.optimizer(self.workload),
+            batch_size=self.workload.batch,
+            epochs=epochs,
+            progress=False,
+        )
+
+    def accuracy(self) -> float:
+        """Return the accuracy on the test rows, or R2."""
+        found = self.network.evaluate(self.data.X_test, self.data.y_test)
+        return found["r2" if self.workload.is_regression else "accuracy"]
+
+
+class NumbaTrainer(_FastnetTrainer):
+    """The compiled backend."""
+
+    modules = ("numba",)
+    distributions = ("numba", "llvmlite", "scipy-openblas32", "numpy")
+    backend = "numba"
+
+
+class NumpyTrainer(_FastnetTrainer):
+    """The NumPy backend; NumPy's BLAS minds its threads."""
+
+    distributions = ("numpy",)
+    backend = "numpy"
