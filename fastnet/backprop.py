@@ -24,7 +24,7 @@ from typing import Any
 
 import fastnet.execution.numpy_ops as ops
 from fastnet.execution import codes
-from fastnet.execution.buffers import Buffer, Control, Data, Parameters, Update, Work
+from fastnet.execution.buffers import Buffer, Control, Data, Parameters, Update, Work, matrix
 
 Layers = Any  # the records of a layer table
 Layer = Any  # one of them
@@ -37,7 +37,7 @@ def weights_of(flat: Buffer, layer: Layer) -> Buffer:
     """W_l in theta, or dW_l in the gradient: (inputs, outputs)."""
     begin = layer["weights"]
     inputs, outputs = layer["inputs"], layer["outputs"]
-    return flat[begin : begin + inputs * outputs].reshape(inputs, outputs)
+    return matrix(flat[begin : begin + inputs * outputs], inputs, outputs)
 
 
 def biases_of(flat: Buffer, layer: Layer) -> Buffer:
@@ -49,7 +49,7 @@ def biases_of(flat: Buffer, layer: Layer) -> Buffer:
 def rows_of(flat: Buffer, offset: int, width: int, capacity: int, begin: int, end: int) -> Buffer:
     """Rows ``begin`` to ``end`` of the matrix (capacity, width) that stands at ``offset``."""
     start = offset * capacity
-    return flat[start + begin * width : start + end * width].reshape(end - begin, width)
+    return matrix(flat[start + begin * width : start + end * width], end - begin, width)
 
 
 def a_of(work: Work, layer: Layer, begin: int, end: int) -> Buffer:

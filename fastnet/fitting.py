@@ -19,7 +19,7 @@ from fastnet.errors import DivergenceError, TrainingInterrupted
 from fastnet.execution.buffers import Data
 from fastnet.history import History
 from fastnet.optimizers import Optimizer
-from fastnet.randomness import VALIDATION_SPLIT
+from fastnet.randomness import VALIDATION_SPLIT, SeedProvider
 
 if TYPE_CHECKING:
     from fastnet.network import Network
@@ -188,6 +188,8 @@ def _order(network: Network, rows: int, *, shuffled: bool) -> Array:
     if not shuffled:
         return np.arange(rows, dtype=np.int32)
     order = np.asarray(network.provider.order(network.epoch, rows))
+    if type(network.provider) is SeedProvider:
+        return order  # our own: int32, and a permutation
     if order.shape != (rows,) or order.dtype.kind not in "iu":
         raise ValueError(
             f"the provider's order has shape {order.shape} and dtype {order.dtype}; "

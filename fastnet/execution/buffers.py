@@ -30,6 +30,11 @@ TOTAL_HITS = 1
 TOTALS = 2
 
 
+def matrix(flat: Buffer, rows: int, columns: int) -> Buffer:
+    """Return a flat buffer as a matrix (rows, columns), in the same memory."""
+    return flat.reshape(rows, columns)
+
+
 class Data(NamedTuple):
     """Rows to learn from, on the device, as they came.
 

@@ -48,6 +48,8 @@ STREAM_ROWS = 256
 # Networks up to this many parameters stream large batches in slots; a slot's gradient must stay
 # in cache beside a block of rows.
 SLOT_PARAMETERS = 1 << 17
+# Tiles of all weights together, where threads join them and where each is a product of a BLAS.
+JOINED_TILES, BLAS_TILES = 4 * TILES, 2 * TILES
 # Elements of theta that make a tile worth its start.
 FEWEST_PARAMETERS = 2048
 # The most elements of tiles that one thread joins: their gradient is still in cache at the update.
@@ -128,13 +130,15 @@ def build(table: Table, batch: int) -> Plan:
 
 
 def _parameter_tiles(table: Table) -> Array:
-    """Cut every W into groups of rows of about equal work, 4 TILES or so: shares come out even."""
+    """Cut every W into groups of rows of about equal work, finely: shares come out even."""
     layers = table.records[1:-1]
     weights = int((layers["inputs"] * layers["outputs"]).sum())
-    per_tile = max(FEWEST_PARAMETERS, -(-weights // (4 * TILES)))
     tiles = []
     for index, layer in enumerate(layers, 1):
         inputs, outputs = int(layer["inputs"]), int(layer["outputs"])
+        # Tiles that threads join may be small; the others are large enough for a BLAS.
+        finer = JOINED_TILES if transposed_in_blocks(outputs) else BLAS_TILES
+        per_tile = max(FEWEST_PARAMETERS, -(-weights // finer))
         count = min(inputs, max(1, round(inputs * outputs / per_tile)))
         borders = np.linspace(0, inputs, count + 1).astype(int)
         for first, last in itertools.pairwise(borders):

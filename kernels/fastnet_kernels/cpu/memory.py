@@ -11,8 +11,12 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
+from numba.core import cgutils
+from numba.core.imputils import impl_ret_borrowed
+from numba.extending import intrinsic, lower_builtin, type_callable
+from numba.np.arrayobj import make_array, populate_array
 
+from fastnet.execution.buffers import matrix
 from fastnet_kernels.cpu.microkernel import ask, lanes
 
 INT, BYTE = ir.IntType(64), ir.IntType(8)
@@ -112,3 +116,35 @@ def prefetch(typing_context: Any, address: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(types.int64), call
+
+
+@type_callable(matrix)
+def _type_of_matrix(context: Any) -> Any:
+    def typed(flat: Any, rows: Any, columns: Any) -> Any:
+        return types.Array(flat.dtype, 2, "C")
+
+    return typed
+
+
+@lower_builtin(matrix, types.Array, types.Integer, types.Integer)
+def _matrix(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    """Numba's own ``reshape`` calls a function for any change of any shape; here there is none."""
+    given = make_array(signature.args[0])(context, builder, args[0])
+    made = make_array(signature.return_type)(context, builder)
+    shape = [
+        context.cast(builder, count, kind, types.int64)
+        for count, kind in zip(args[1:], signature.args[1:], strict=True)
+    ]
+    populate_array(
+        made,
+        data=given.data,
+        shape=cgutils.pack_array(builder, shape),
+        strides=cgutils.pack_array(
+            builder, [builder.mul(shape[1], given.itemsize), given.itemsize]
+        ),
+        itemsize=given.itemsize,
+        meminfo=given.meminfo,
+        parent=given.parent,
+    )
+    # A view keeps what it is a view of, where references are counted (not here, see compile.py).
+    return impl_ret_borrowed(context, builder, signature.return_type, made._getvalue())

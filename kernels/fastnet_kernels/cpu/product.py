@@ -155,9 +155,7 @@ def _product(
 
 
 @piece
-def _narrow(
-    real: Any, m: int, n: int, k: int, a: int, a_k: int, b: int, c: int, beta: int
-) -> None:
+def _narrow(real: Any, m: int, n: int, k: int, a: int, a_k: int, b: int, c: int, beta: int) -> None:
     """Compute C = A^T B + beta C for up to NARROW columns: as (B^T A)^T.
 
     So the vectors run along the rows of A, and are full; those along the rows of B would not be.
