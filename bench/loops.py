@@ -6,24 +6,16 @@ what is measured is a call of many rounds.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy as np
-from fastnet_kernels.cpu.threads import (
-    BARRIER_SIZE,
-    GIVEN_UP,
-    arrive,
-    next_tile,
-    release,
-    wait,
-)
+from fastnet_kernels.cpu import product
+from fastnet_kernels.cpu.threads import arrive, next_tile, release, wait
 
-from bench import workloads
 from fastnet.execution import compiled, numba_ops
+from fastnet.execution.numba_executor import run_on_threads
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -172,32 +164,11 @@ def copy_words(rounds: int, out: Any, words: Any, barrier: Any, threads: int, tu
         turn += 1
 
 
-@cache
-def load_kernels() -> None:
-    """Make known what compiled code calls by name: making a network does."""
-    workloads.network(workloads.TABLE[0], backend="numba")
-
-
 def seconds_on_threads(threads: int, run: Callable[..., None], *arguments: Any) -> float:
     """Run a compiled function on so many threads at once and return the seconds until all end."""
-    load_kernels()
-    barrier = np.zeros(BARRIER_SIZE, np.int64)
-    helpers = [
-        threading.Thread(target=run, args=(*arguments, barrier, threads, 0), daemon=True)
-        for _ in range(threads - 1)
-    ]
+    product.load(32)  # compiled code that was kept calls it by name
     began = time.perf_counter()
-    try:
-        for helper in helpers:
-            helper.start()
-        run(*arguments, barrier, threads, 0)
-    except BaseException:
-        barrier[GIVEN_UP] = 1
-        raise
-    finally:
-        for helper in helpers:
-            if helper.ident is not None:
-                helper.join()
+    run_on_threads(threads, run, *arguments)
     return time.perf_counter() - began
 
 

@@ -6,7 +6,6 @@ import time
 
 import numpy as np
 
-from fastnet.errors import BackendUnavailableError
 from fastnet.execution import registry
 from fastnet.layers import Dense
 from fastnet.network import Network
@@ -36,12 +35,7 @@ def warmup(dtype: str = "float32") -> float:
     ValueError
         If the dtype is neither.
     """
-    status = registry.backends()["numba"]
-    if not status.available:
-        raise BackendUnavailableError(
-            f"there is nothing to compile: the backend 'numba' cannot run here: {status.cause}. "
-            f"What to do: {status.cure}."
-        )
+    registry.choose("numba")
     from fastnet.execution import plan
 
     began = time.perf_counter()

@@ -640,3 +640,13 @@ def _text(renderable: Any) -> str:
     with console.capture() as captured:
         console.print(renderable)
     return captured.get()
+
+
+def test_loops_load_the_products_that_kept_code_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiled code out of the cache calls them by name, in a process that has compiled nothing."""
+    from bench import loops
+
+    done: list[Any] = []
+    monkeypatch.setattr(loops.product, "load", done.append)
+    loops.seconds_on_threads(1, lambda barrier, threads, turn: done.append("run"))
+    assert done == [32, "run"]

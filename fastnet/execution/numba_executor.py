@@ -168,28 +168,34 @@ class NumbaExecutor(Executor):
         return made.rows_at_once(rows, threads), *made.shares(threads)
 
     def _on_threads(self, made: plan.Plan, run: Callable[..., None], *arguments: Any) -> None:
-        """Run a compiled function on as many threads as the work is worth and wait for them.
-
-        Whatever interrupts the start of the threads, none is left waiting for one that never comes.
-        """
+        """Run a compiled function on as many threads as the work is worth and wait for them."""
         self._load_products()
-        barrier, threads = np.zeros(BARRIER_SIZE, np.int64), self._threads_for(made)
-        started: list[threading.Thread] = []
-        try:
-            for _ in range(threads - 1):
-                helper = threading.Thread(
-                    target=run, args=(*arguments, barrier, threads, 0), name="fastnet", daemon=True
-                )
-                started.append(helper)
-                helper.start()
-            run(*arguments, barrier, threads, 0)
-        except BaseException:
-            barrier[GIVEN_UP] = 1
-            raise
-        finally:
-            for helper in started:
-                if helper.ident is not None:
-                    helper.join()
+        run_on_threads(self._threads_for(made), run, *arguments)
+
+
+def run_on_threads(threads: int, run: Callable[..., None], *arguments: Any) -> None:
+    """Run a compiled function on several threads at once, which meet at a barrier; wait for all.
+
+    ``run`` takes the barrier, the number of threads and the barrier's round as last arguments.
+    Whatever interrupts the start of the threads, none is left waiting for one that never comes.
+    """
+    barrier = np.zeros(BARRIER_SIZE, np.int64)
+    started: list[threading.Thread] = []
+    try:
+        for _ in range(threads - 1):
+            helper = threading.Thread(
+                target=run, args=(*arguments, barrier, threads, 0), name="fastnet", daemon=True
+            )
+            started.append(helper)
+            helper.start()
+        run(*arguments, barrier, threads, 0)
+    except BaseException:
+        barrier[GIVEN_UP] = 1
+        raise
+    finally:
+        for helper in started:
+            if helper.ident is not None:
+                helper.join()
 
 
 def _bytes_of(array: Array) -> Array:

@@ -121,7 +121,8 @@ def choose(backend: str | None) -> tuple[str, str]:
         skipped: list[str] = []
         for status in (_PROBES[name]() for name in AUTOMATIC):
             if status.available:
-                return status.name, f"chosen automatically ({'; '.join(skipped)})"
+                why = f" ({'; '.join(skipped)})" if skipped else ""
+                return status.name, f"chosen automatically{why}"
             skipped.append(status.cause)
         raise BackendUnavailableError("no backend is available")
     if not isinstance(backend, str):
