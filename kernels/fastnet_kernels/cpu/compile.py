@@ -17,7 +17,7 @@ STRICT_MATH = frozenset({"nsz", "contract"})
 
 
 # Division as in NumPy, the GIL released, and no counting of references: compiled code makes no
-# arrays and keeps none, and the counts of views, atomic ones, took a third of a small step.
+# arrays and keeps none, and the counts of views, atomic ones, took 0.3 of a small step.
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True, "_nrt": False}
 
 
