@@ -97,6 +97,7 @@ def measure_row(
             if row.trainers[name].state != FAILED:
                 try:
                     row.trainers[name].accuracy = workers[name].accuracy()
+                    row.trainers[name].loss = workers[name].loss
                 except WorkerError as error:
                     failed(name, error)
     finally:

@@ -52,6 +52,8 @@ class TrainerRecord:
         Of ``samples_per_second``.
     accuracy : float or None
         On the test rows after the last measurement; R2 for quantities.
+    loss : float or None
+        The mean training loss of the last epoch, as the trainer reported it.
     """
 
     state: str = MEASURED
@@ -66,6 +68,7 @@ class TrainerRecord:
     samples_per_second: list[float] = field(default_factory=list)
     speed: Summary | None = None
     accuracy: float | None = None
+    loss: float | None = None
 
 
 @dataclass

@@ -81,7 +81,7 @@ def settings(run: CpuRun) -> Table:
     table = Table(title="Settings that calibration chose", title_justify="left")
     for heading in ("row", "trainer", "settings"):
         table.add_column(heading)
-    for heading in ("first epoch (s)", "epochs", "test score"):
+    for heading in ("first epoch (s)", "epochs", "loss", "test score"):
         table.add_column(heading, justify="right")
     for key, row in run.rows.items():
         for index, (name, record) in enumerate(row.trainers.items()):
@@ -92,6 +92,7 @@ def settings(run: CpuRun) -> Table:
                 record.reason or chosen,
                 f"{record.first_call_seconds:.2f}" if record.epochs else "",
                 str(record.epochs or ""),
+                "" if record.loss is None else f"{record.loss:.3g}",
                 "" if record.accuracy is None else f"{record.accuracy:.4f}",
             )
         table.add_section()

@@ -40,6 +40,7 @@ class Worker:
 
     def __init__(self, name: str, place: str) -> None:
         self.name = name
+        self.loss: float | None = None  # the mean of the last epoch that was trained
         # "spawn": a fresh interpreter, without the parent's threads and open libraries.
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
@@ -62,7 +63,8 @@ class Worker:
 
     def train(self, epochs: int) -> float:
         """Train and return the seconds that it took, by the worker's own clock."""
-        return float(self._ask("train", epochs))
+        seconds, self.loss = self._ask("train", epochs)
+        return float(seconds)
 
     def accuracy(self) -> float:
         """Return the accuracy on the test rows, or R2."""
@@ -121,10 +123,10 @@ def _prepare(
     return {"rows_per_epoch": trainer.rows_per_epoch, "versions": trainer.versions()}
 
 
-def _train(trainer: Trainer, epochs: int) -> float:
+def _train(trainer: Trainer, epochs: int) -> tuple[float, float]:
     began = time.perf_counter()
-    trainer.train(epochs)
-    return time.perf_counter() - began
+    loss = trainer.train(epochs)
+    return time.perf_counter() - began, loss
 
 
 _ANSWERS: dict[str, Callable[..., Any]] = {

@@ -188,6 +188,7 @@ def operands(kind: str, m: int, n: int, k: int, dtype: str) -> tuple[Any, Any, A
 SHAPES = [
     *itertools.product([*range(1, 18), 29], [1, 2, 3, 7, 10, 16, 31, 32, 47], [1, 9]),
     *[(5, 33, 257), (141, 40, 300), (300, 20, 520), (60, 300, 70), (48, 513, 259), (3, 1024, 5)],
+    *[(60, 300, 1100), (300, 260, 530), (520, 301, 20)],
 ]
 
 
@@ -213,7 +214,7 @@ def test_products_in_blocks_of_every_height_and_width(dtype: str, kind: str) -> 
 @pytest.mark.parametrize("kind", ["nn", "nt"])
 def test_a_row_has_the_same_bits_beside_any_other_rows(kind: str) -> None:
     """What lets threads share rows out in any way."""
-    for m, n, k in ((150, 40, 300), (70, 300, 600), (33, 10, 50), (200, 513, 30)):
+    for m, n, k in ((150, 40, 300), (70, 300, 600), (33, 10, 50), (300, 513, 30), (60, 256, 1100)):
         a, b, _ = operands(kind, m, n, k, "float32")
         whole = np.empty((m, n), "float32")
         in_blocks(kind, a, b, whole, 0)
@@ -221,6 +222,37 @@ def test_a_row_has_the_same_bits_beside_any_other_rows(kind: str) -> None:
             part = np.empty((end - begin, n), "float32")
             in_blocks(kind, a[begin:end], b, part, 0)
             assert part.tobytes() == whole[begin:end].tobytes()
+
+
+WITHOUT_MEMORY = """
+import ctypes, resource
+import numpy as np
+from fastnet_kernels.cpu import product
+whole, _ = product.load(32)
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+m, n, k = 60, 300, 600
+a, b = (np.random.default_rng(0).normal(size=s).astype("float32") for s in ((m, k), (k, n)))
+runs = [np.full((m, n), np.nan, "float32") for _ in range(2)]
+for out in runs:
+    whole.ctypes(m, n, k, a.ctypes.data, k, 1, b.ctypes.data, n, 1, out.ctypes.data, n, 0)
+    if out is runs[0]:
+        resource.setrlimit(resource.RLIMIT_AS, (1, resource.RLIM_INFINITY))
+        while libc.malloc(1 << 16):
+            pass
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+assert np.isfinite(runs[0]).all()
+assert runs[0].tobytes() == runs[1].tobytes()
+print("equal")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is limited by setrlimit")
+def test_a_product_without_memory_for_copies_has_the_same_bits() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_MEMORY], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "equal\n", done.stderr
 
 
 def test_rows_taken_together_have_the_same_bits() -> None:

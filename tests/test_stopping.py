@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import itertools
 import os
 import signal
@@ -14,9 +15,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numba.core.compiler_lock import global_compiler_lock
 
 import fastnet
 from fastnet import SGD, Adam, Dense, DivergenceError, EpochEnd, Network, TrainingInterrupted
+from fastnet.execution import compiled
 from fastnet.randomness import SeedProvider
 
 ROOT = Path(__file__).parents[1]
@@ -454,3 +457,33 @@ def test_ctrl_c_ends_the_command_with_130() -> None:
     assert done.stderr.startswith("fastnet: interrupted after")
     assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
+
+
+# -- while the compiler runs ----------------------------------------------------------------------
+
+
+def test_ctrl_c_does_not_wait_for_the_compiler() -> None:
+    may_end, ended = threading.Event(), threading.Event()
+
+    def compile_something() -> None:
+        _thread.interrupt_main()
+        may_end.wait(60)
+        ended.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        compiled._interruptibly(compile_something)
+    assert not ended.is_set()
+    may_end.set()
+    assert ended.wait(60)  # it goes on by itself
+
+
+def test_what_the_compiler_returns_or_raises_comes_back() -> None:
+    assert compiled._interruptibly(lambda: threading.current_thread().name) == "fastnet compiler"
+    with pytest.raises(TimeoutError, match="of its own"):
+        compiled._interruptibly(raise_timeout)
+    with global_compiler_lock:  # another thread would wait for this one, for ever
+        assert compiled._interruptibly(threading.current_thread) is threading.main_thread()
+
+
+def raise_timeout() -> None:
+    raise TimeoutError("of its own")

@@ -53,8 +53,12 @@ class Trainer(ABC):
         """Begin anew with other first weights; what was compiled stays compiled."""
 
     @abstractmethod
-    def train(self, epochs: int) -> None:
-        """Train for some epochs more and return when they are done."""
+    def train(self, epochs: int) -> float:
+        """Train for some epochs more and return the mean loss of the last one, over its steps.
+
+        Every epoch has its loss taken, by all trainers: a compiler would leave out what nobody
+        asks for.
+        """
 
     @abstractmethod
     def accuracy(self) -> float:

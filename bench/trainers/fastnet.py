@@ -42,9 +42,9 @@ class _FastnetTrainer(Trainer):
             self.workload, backend=self.backend, seed=seed, input_scale=self.data.input_scale
         )
 
-    def train(self, epochs: int) -> None:
+    def train(self, epochs: int) -> float:
         """Call ``fit``; a short last batch is trained on, too."""
-        self.network.fit(
+        history = self.network.fit(
             self.data.X_train,
             self.data.y_train,
             optimizer=workloads.optimizer(self.workload),
@@ -52,6 +52,7 @@ class _FastnetTrainer(Trainer):
             epochs=epochs,
             progress=False,
         )
+        return history["train_loss"][-1]
 
     def accuracy(self) -> float:
         """Return the accuracy on the test rows, or R2."""

@@ -79,9 +79,9 @@ class ScanTrainer(Float32Trainer):
         import optax
 
         parameters, state = carry
-        gradient = jax.grad(self._loss)(parameters, x, y)
+        loss, gradient = jax.value_and_grad(self._loss)(parameters, x, y)
         updates, state = self.optimizer.update(gradient, state, parameters)
-        return optax.apply_updates(parameters, updates), state
+        return (optax.apply_updates(parameters, updates), state), loss
 
     def _epoch(self, carry: Any, X: Any, y: Any, order: Any) -> Any:
         import jax
@@ -89,11 +89,12 @@ class ScanTrainer(Float32Trainer):
         if order is None:
             return self._step(carry, X, y)
 
-        def step(carry: Any, rows: Any) -> tuple[Any, None]:
+        def step(carry: Any, rows: Any) -> Any:
             x = X.at[rows].get(mode="promise_in_bounds")
-            return self._step(carry, x, y.at[rows].get(mode="promise_in_bounds")), None
+            return self._step(carry, x, y.at[rows].get(mode="promise_in_bounds"))
 
-        return jax.lax.scan(step, carry, order, unroll=self.settings["unroll"])[0]
+        carry, losses = jax.lax.scan(step, carry, order, unroll=self.settings["unroll"])
+        return carry, losses.mean()
 
     def _order(self) -> Any:
         import jax.numpy as jnp
@@ -103,13 +104,14 @@ class ScanTrainer(Float32Trainer):
         order = self.random.permutation(len(self.X))[: self.rows_per_epoch]
         return jnp.asarray(order.astype(np.int32).reshape(self.steps, self.batch))
 
-    def train(self, epochs: int) -> None:
+    def train(self, epochs: int) -> float:
         """Train and wait for the last epoch's parameters."""
         import jax
 
         for _ in range(epochs):
-            self.carry = self.epoch(self.carry, self.X, self.y, self._order())
+            self.carry, loss = self.epoch(self.carry, self.X, self.y, self._order())
         jax.block_until_ready(self.carry)
+        return float(loss)
 
     def outputs(self) -> Array:
         """Return the outputs for the test rows."""

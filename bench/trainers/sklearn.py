@@ -65,16 +65,21 @@ class SklearnTrainer(Float32Trainer):
             early_stopping=False,
         )
 
-    def train(self, epochs: int) -> None:
+    def train(self, epochs: int) -> float:
         """Fit anew for so many epochs, or go on where it stood if ``stepwise``."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of not having converged
             if not self.settings.get("stepwise"):
                 self.model = self._model(epochs).fit(self.data.X_train, self.targets)
-                return
+                return self._loss()
             classes = {} if self.workload.is_regression else {"classes": np.unique(self.targets)}
             for _ in range(epochs):
                 self.model.partial_fit(self.data.X_train, self.targets, **classes)
+        return self._loss()
+
+    def _loss(self) -> float:
+        """Return the loss that it took; half a squared error where targets are quantities."""
+        return float(self.model.loss_) * (2 if self.workload.is_regression else 1)
 
     def outputs(self) -> Array:
         """Return probabilities or quantities."""

@@ -88,12 +88,14 @@ class _TorchTrainer(Float32Trainer):
         for rows in order.split(self.batch):
             yield self.X.index_select(0, rows), self.y.index_select(0, rows)
 
-    def train(self, epochs: int) -> None:
+    def train(self, epochs: int) -> float:
         """Train; operations on a CPU are done when they return."""
+        import torch
+
         step = self.step
         for _ in range(epochs):
-            for x, y in self.batches():
-                step(x, y)
+            mean = torch.stack([step(x, y) for x, y in self.batches()]).mean()
+        return float(mean)
 
     def outputs(self) -> Array:
         """Return the outputs for the test rows."""
@@ -111,8 +113,8 @@ class _TorchTrainer(Float32Trainer):
         """Put the optimizer's state back to its beginning."""
 
     @abstractmethod
-    def step(self, x: Any, y: Any) -> None:
-        """Take one step."""
+    def step(self, x: Any, y: Any) -> Any:
+        """Take one step and return its loss."""
 
 
 class EagerTrainer(_TorchTrainer):
@@ -132,11 +134,13 @@ class EagerTrainer(_TorchTrainer):
         """Let the optimizer make its state anew."""
         self.optimizer.state.clear()
 
-    def step(self, x: Any, y: Any) -> None:
+    def step(self, x: Any, y: Any) -> Any:
         """Forward, backward, update."""
         self.optimizer.zero_grad(set_to_none=True)
-        self.batch_loss(self.parameters, x, y).backward()
+        loss = self.batch_loss(self.parameters, x, y)
+        loss.backward()
         self.optimizer.step()
+        return loss.detach()
 
 
 class CompiledTrainer(EagerTrainer):
@@ -177,19 +181,21 @@ class CompiledStepTrainer(_TorchTrainer):
         self.count = torch.zeros(())
         rate = self.workload.learning_rate
 
-        def sgd(x: Any, y: Any) -> None:
-            gradients = torch.func.grad(self.loss)(self.parameters, x, y)
+        def sgd(x: Any, y: Any) -> Any:
+            gradients, loss = torch.func.grad_and_value(self.loss)(self.parameters, x, y)
             for parameter, gradient in zip(self.parameters, gradients, strict=True):
                 parameter.sub_(rate * gradient)
+            return loss
 
-        def adam(x: Any, y: Any) -> None:
-            gradients = torch.func.grad(self.loss)(self.parameters, x, y)
+        def adam(x: Any, y: Any) -> Any:
+            gradients, loss = torch.func.grad_and_value(self.loss)(self.parameters, x, y)
             self.count.add_(1)
             c_1, c_2 = 1 - BETA_1**self.count, (1 - BETA_2**self.count).sqrt()
             for p, g, m, v in zip(self.parameters, gradients, self.m, self.v, strict=True):
                 m.mul_(BETA_1).add_(g, alpha=1 - BETA_1)
                 v.mul_(BETA_2).add_(g * g, alpha=1 - BETA_2)
                 p.sub_(rate / c_1 * m / (v.sqrt() / c_2 + EPSILON))
+            return loss
 
         step = {"adam": adam, "sgd": sgd}[self.workload.optimizer]
         self.compiled_step = torch.compile(step, dynamic=False, fullgraph=True)
@@ -199,6 +205,6 @@ class CompiledStepTrainer(_TorchTrainer):
         for tensor in (*self.m, *self.v, self.count):
             tensor.zero_()
 
-    def step(self, x: Any, y: Any) -> None:
+    def step(self, x: Any, y: Any) -> Any:
         """Call the compiled step."""
-        self.compiled_step(x, y)
+        return self.compiled_step(x, y)

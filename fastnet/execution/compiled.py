@@ -17,19 +17,26 @@ import shutil
 import stat
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import llvmlite
 import numba
 import numpy as np
 from fastnet_kernels.cpu.compile import OPTIONS, by_type_alone
+from numba.core.compiler_lock import global_compiler_lock
 
 from fastnet.version import __version__
 
+T = TypeVar("T")
+
+# How long a wait for the compiler lasts at a time: on Windows, Ctrl-C is seen between two waits.
+SECONDS_PER_LOOK = 0.1
 # Code compiled from other sources or by other versions is removed when nothing has used it so long.
 UNUSED_DAYS = 30
 
@@ -138,7 +145,35 @@ def _own_folder() -> Iterator[None]:
 def function(python: Callable[..., Any]) -> Any:
     """Compile a function of a module at its first call, or load what an earlier process made."""
     with _own_folder():
-        return by_type_alone(numba.njit(cache=True, **OPTIONS)(python))
+        dispatcher = by_type_alone(numba.njit(cache=True, **OPTIONS)(python))
+    compile_types = dispatcher.compile
+    dispatcher.compile = lambda signature: _interruptibly(lambda: compile_types(signature))
+    return dispatcher
+
+
+def _interruptibly(work: Callable[[], T]) -> T:
+    """Return what ``work`` does on another thread, so that Ctrl-C need not wait for it.
+
+    The compiler runs for seconds without looking at signals, and cannot be stopped. Interrupted, it
+    goes on in the background: what it makes is kept and is there for the next call, or the process
+    ends without it.
+    """
+    holds_compiler = global_compiler_lock.is_locked()  # then another thread would wait for this one
+    if holds_compiler or threading.current_thread() is not threading.main_thread():
+        return work()
+    done: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+
+    compiler = threading.Thread(target=run, name="fastnet compiler", daemon=True)
+    compiler.start()
+    while compiler.is_alive():
+        compiler.join(SECONDS_PER_LOOK)
+    return done.result()
 
 
 def c_function(signature: Any, name: str, python: Callable[..., Any]) -> Any:
@@ -150,6 +185,7 @@ def c_function(signature: Any, name: str, python: Callable[..., Any]) -> Any:
         What keeps the function in memory.
     """
     with _own_folder():
-        result = numba.cfunc(signature, cache=True, error_model="numpy", _nrt=False)(python)
+        made = numba.cfunc(signature, cache=True, error_model="numpy", _nrt=False)
+        result = _interruptibly(lambda: made(python))
     llvmlite.binding.add_symbol(name, result.address)
     return result

@@ -49,11 +49,11 @@ STREAM_ROWS = 256
 # in cache beside a block of rows.
 SLOT_PARAMETERS = 1 << 17
 # Tiles of all weights together, where threads join them and where each is a product of a BLAS.
-JOINED_TILES, BLAS_TILES = 4 * TILES, 2 * TILES
+JOINED_TILES, BLAS_TILES = 8 * TILES, 2 * TILES
 # Elements of theta that make a tile worth its start.
 FEWEST_PARAMETERS = 2048
 # The most elements of tiles that one thread joins: their gradient is still in cache at the update.
-MOST_JOINED = 1 << 17
+MOST_JOINED = 1 << 19
 
 
 class Plan(NamedTuple):

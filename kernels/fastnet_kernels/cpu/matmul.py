@@ -22,9 +22,9 @@ ROW_MAJOR, PLAIN, TRANSPOSED = 101, 111, 112
 
 # a b and a b^T whose B has no side beyond this are computed in blocks, whatever the number of rows:
 # so that rows may be shared out in any way and keep their bits.
-LARGEST_SIDE = 1024
+LARGEST_SIDE = 4096
 # a^T b of up to this many columns is computed in blocks.
-MOST_COLUMNS = 512
+MOST_COLUMNS = 4096
 
 
 def _gemm_of(name: str, real: Any) -> Any:

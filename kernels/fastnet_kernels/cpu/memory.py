@@ -28,24 +28,26 @@ def _element(real: Any) -> Any:
     return ir.FloatType() if real.bitwidth == 32 else ir.DoubleType()
 
 
-@intrinsic
-def lanes_of(typing_context: Any, real: Any) -> Any:
-    """Return how many numbers a vector holds."""
+def constant(number: Callable[[Any], int]) -> Any:
+    """Return an intrinsic whose result is ``number(type)``."""
 
-    def number(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return ir.Constant(INT, lanes(real))
+    @intrinsic
+    def value(typing_context: Any, real: Any) -> Any:
+        def write(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return ir.Constant(INT, number(real))
 
-    return types.int64(real), number
+        return types.int64(real), write
+
+    return value
 
 
-@intrinsic
-def size_of(typing_context: Any, real: Any) -> Any:
-    """Return how many bytes a number takes."""
+# How many numbers a vector holds, and how many bytes a number takes.
+lanes_of = constant(lanes)
+size_of = constant(lambda real: real.bitwidth // 8)
 
-    def number(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return ir.Constant(INT, real.bitwidth // 8)
-
-    return types.int64(real), number
+# The C library's. ``allocate`` returns 0 where there is no memory.
+allocate = types.ExternalFunction("malloc", types.uintp(types.uintp))
+release = types.ExternalFunction("free", types.void(types.uintp))
 
 
 def room(numbers: Callable[[Any], int]) -> Any:

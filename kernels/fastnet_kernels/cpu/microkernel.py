@@ -87,6 +87,12 @@ def microkernel(
 # the load itself. The groups' addresses are arguments of a function that is not inlined: else LLVM
 # derives each from the one before, and this chain of additions takes longer than the block.
 GROUP = 3
+# Bytes between a matrix's rows from which on they lie badly: each on a memory page of its own, or
+# several in the same few places of the cache.
+FAR = 1024
+# Where rows of C are so far apart, a block asks for its part of C when so many k are left: asked
+# for at the start, it would have left the cache again.
+TAIL = 32
 
 
 def _groups(height: int) -> int:
@@ -144,9 +150,9 @@ def _define(module: Any, name: str, size: int, height: int, kind: int, per_vecto
     row_step, k_step, b, b_step, c, c_step, k, beta, ahead, in_last = rest
     bytes_each = ir.Constant(INT, size // 8)
 
-    entry, loop, done, plain, adding, end = (
+    entry, loop, paused, asking, done, plain, adding, end = (
         function.append_basic_block(label)
-        for label in ("entry", "loop", "done", "plain", "adding", "end")
+        for label in ("entry", "loop", "paused", "asking", "done", "plain", "adding", "end")
     )
     at = ir.IRBuilder(entry)
     row_bytes, k_bytes, b_bytes, c_bytes = (
@@ -154,11 +160,17 @@ def _define(module: Any, name: str, size: int, height: int, kind: int, per_vecto
     )
     part = None if kind in (BOTH_FULL, ASKING) else _first_lanes(at, in_last, per_vector)
     access = _Access(module, at, vector, size, per_vector)
+    early = at.sub(k, ir.Constant(INT, TAIL))  # where the loop pauses to ask for C
+    asks_for_c = at.and_(
+        at.icmp_signed(">", early, INT(0)), at.icmp_signed(">=", c_bytes, INT(FAR))
+    )
+    before_tail = at.select(asks_for_c, early, k)
     at.branch(loop)
 
     at.position_at_end(loop)
-    step, b_here, *groups_here = (at.phi(INT) for _ in range(2 + groups))
-    for phi, start in zip((step, b_here, *groups_here), (INT(0), b, *starts), strict=True):
+    step, until, b_here, *groups_here = (at.phi(INT) for _ in range(3 + groups))
+    first_values = (INT(0), before_tail, b, *starts)
+    for phi, start in zip((step, until, b_here, *groups_here), first_values, strict=True):
         phi.add_incoming(start, entry)
     sums = [[at.phi(vector) for _ in range(vectors)] for _ in range(height)]
     zero = ir.Constant(vector, [0.0] * per_vector)
@@ -179,15 +191,30 @@ def _define(module: Any, name: str, size: int, height: int, kind: int, per_vecto
         updated.append([at.call(multiply_add, [broadcast, row_of_b[v], sums[i][v]])
                         for v in range(vectors)])  # fmt: skip
     next_step = at.add(step, ir.Constant(INT, 1))
-    step.add_incoming(next_step, loop)
-    b_here.add_incoming(at.add(b_here, b_bytes), loop)
-    for phi in groups_here:
-        phi.add_incoming(at.add(phi, k_bytes), loop)
+    next_b = at.add(b_here, b_bytes)
+    next_groups = [at.add(phi, k_bytes) for phi in groups_here]
+    at.cbranch(at.icmp_signed("<", next_step, until), loop, paused)
+    at.position_at_end(paused)
+    at.cbranch(at.icmp_signed("<", next_step, k), asking, done)
+    at.position_at_end(asking)
+    row = c
+    for _ in range(height):
+        for v in range(vectors):
+            ask(at, at.add(row, ir.Constant(INT, v * per_vector * size // 8)))
+        row = at.add(row, c_bytes)
+    at.branch(loop)
+    for block, limit in ((loop, until), (asking, k)):
+        step.add_incoming(next_step, block)
+        until.add_incoming(limit, block)
+        b_here.add_incoming(next_b, block)
+        for phi, following in zip(groups_here, next_groups, strict=True):
+            phi.add_incoming(following, block)
+        for i in range(height):
+            for v in range(vectors):
+                sums[i][v].add_incoming(updated[i][v], block)
     for i in range(height):
         for v in range(vectors):
             sums[i][v].add_incoming(zero, entry)
-            sums[i][v].add_incoming(updated[i][v], loop)
-    at.cbranch(at.icmp_signed("<", next_step, k), loop, done)
 
     at.position_at_end(done)
     at.cbranch(at.icmp_signed("==", beta, ir.Constant(INT, 0)), plain, adding)

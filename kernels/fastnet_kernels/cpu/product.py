@@ -1,9 +1,8 @@
 """A matrix product block by block, over the microkernel.
 
-Operands are read where they lie, but for parts that lie badly: those are copied first, to where
-their rows are close together. The sum over k is cut into stretches, whose part of B stays in the
-first-level cache, and each stretch is added to C. How it is cut follows from k alone, so an
-element's bits depend on its row of A and its column of B, never on how many rows are computed
+Small operands are read where they lie; large ones are copied, see ``large_product.py``. The sum
+over k is cut into stretches, each of which is added to C. How it is cut follows from k and n alone,
+so an element's bits depend on its row of A and its column of B, never on how many rows are computed
 together: rows may be shared out among any number of threads.
 
 The product is a C function that callers know by a registered name, as they know the BLAS: compiled
@@ -20,29 +19,26 @@ from numba import types
 
 from fastnet.execution import compiled
 from fastnet_kernels.cpu.compile import piece
+from fastnet_kernels.cpu.copies import copy_transposed
+from fastnet_kernels.cpu.large_product import large_product, longest_stretch
 from fastnet_kernels.cpu.memory import (
-    LINE,
     add_number,
+    constant,
     copy_number,
-    copy_vector,
     lanes_of,
-    prefetch,
     room,
     size_of,
 )
-from fastnet_kernels.cpu.microkernel import lanes, microkernel, tallest
-from fastnet_kernels.cpu.transpose import transpose
+from fastnet_kernels.cpu.microkernel import FAR, lanes, microkernel, tallest
 
-# The longest stretch of k: two vectors per k are then 32 KB.
+# The longest stretch of k where B is narrow and is read in place: two vectors per k are then 32 KB
+# at most, and stay in the first-level cache.
 STRETCH = 256
 # The most rows of A taken through all columns at once: a stretch of them stays in the second-level
 # cache.
 MOST_ROWS = 140
-# Bytes between a matrix's rows from which on they lie badly: each on a memory page of its own, or
-# several in the same few places of the cache.
-FAR = 1024
-# Copying pays where the copy is read often enough: B by so many rows, A by so many columns.
-ROWS_PER_COPY, COLUMNS_PER_COPY = 48, 256
+# From so many rows on copies pay where B is wide: they are read that often.
+ROWS_PER_COPY = 48
 
 SIGNATURE, NARROW_SIGNATURE = (types.void(*[types.int64] * count) for count in (12, 8))
 # What callers compile a call to, by the bits of the dtype.
@@ -55,8 +51,8 @@ EXTERNAL_NARROW = {
 # The most columns of a narrow product.
 NARROW = 28
 _TALLEST = tallest()
-_room_for_b = room(lambda real: STRETCH * 2 * lanes(real))
-_room_for_a = room(lambda real: STRETCH * MOST_ROWS)
+_longest_of_wide = constant(longest_stretch)
+_room_for_panel = room(lambda real: max(STRETCH, longest_stretch(real)) * 2 * lanes(real))
 _room_for_c = room(lambda real: NARROW * 2 * lanes(real))
 
 
@@ -71,36 +67,10 @@ def load(bits: int) -> Any:
 
 
 @piece
-def _copy_rows(
-    real: Any, out: int, out_step: int, source: int, step: int, rows: int, columns: int
-) -> None:
-    """Copy a matrix; steps count elements."""
-    size, vector = size_of(real), lanes_of(real)
-    whole = columns - columns % vector
-    for i in range(rows):
-        to, here = out + i * out_step * size, source + i * step * size
-        for j in range(0, whole, vector):
-            copy_vector(real, to + j * size, here + j * size)
-        for line in range(0, columns * size, LINE):  # the columns beside these come next
-            prefetch(here + columns * size + line)
-        for j in range(whole, columns):
-            copy_number(real, to + j * size, here + j * size)
-
-
-@piece
-def _copy_transposed(
-    real: Any, out: int, out_step: int, source: int, step: int, rows: int, columns: int
-) -> None:
-    """Copy the transpose of a matrix: rows of the source become columns of the copy."""
-    size, vector = size_of(real), lanes_of(real)
-    in_squares, whole = rows - rows % vector, columns - columns % vector
-    for j in range(0, in_squares, vector):
-        for l in range(0, whole, vector):
-            here = source + (j * step + l) * size
-            transpose(real, out + (l * out_step + j) * size, out_step, here, step)
-    for j in range(rows):
-        for l in range(whole if j < in_squares else 0, columns):
-            copy_number(real, out + (l * out_step + j) * size, source + (j * step + l) * size)
+def _longest(k: int, limit: int) -> int:
+    """Return the longest of as few stretches of k as the limit allows, of nearly equal length."""
+    stretches = (k + limit - 1) // limit
+    return (k + stretches - 1) // stretches
 
 
 @piece
@@ -112,33 +82,40 @@ def _product(
 
     One step of each is 1: that of a matrix as it is, or that of its transpose.
     """
+    if n * size_of(real) < FAR:
+        longest = _longest(k, STRETCH)
+    else:
+        longest = _longest(k, _longest_of_wide(real))
+        if m >= ROWS_PER_COPY and large_product(
+            real, m, n, k, a, a_row, a_k, b, b_k, b_column, c, c_row, beta, longest
+        ):  # fmt: skip
+            return
+    _in_place(real, m, n, k, a, a_row, a_k, b, b_k, b_column, c, c_row, beta, longest)
+
+
+@piece
+def _in_place(
+    real: Any, m: int, n: int, k: int, a: int, a_row: int, a_k: int, b: int, b_k: int,
+    b_column: int, c: int, c_row: int, beta: int, longest: int,
+) -> None:  # fmt: skip
+    """Compute C in stretches of up to ``longest`` k; only a transposed B is copied, in panels."""
     size, pair = size_of(real), 2 * lanes_of(real)
-    copy_of_a, copy_of_b = _room_for_a(real), _room_for_b(real)
-    copies_a = a_k * size >= FAR and n >= COLUMNS_PER_COPY
-    stretches = (k + STRETCH - 1) // STRETCH
-    longest = (k + stretches - 1) // stretches
+    panel = _room_for_panel(real)
     parts = (m + MOST_ROWS - 1) // MOST_ROWS
     rows = (m + parts - 1) // parts
     for begin in range(0, m, rows):
         part = min(rows, m - begin)
         blocks = (part + _TALLEST - 1) // _TALLEST
         height, taller = part // blocks, part % blocks
-        copies_b = n * size >= FAR and part >= ROWS_PER_COPY
         for first in range(0, k, longest):
             length = min(longest, k - first)
-            a_here, a_step = a + (begin * a_row + first * a_k) * size, a_k
-            if copies_a:
-                _copy_rows(real, copy_of_a, MOST_ROWS, a_here, a_k, length, part)
-                a_here, a_step = copy_of_a, MOST_ROWS
+            a_here = a + (begin * a_row + first * a_k) * size
             for j in range(0, n, pair):
                 width, ahead = min(pair, n - j), 0
                 b_here, b_step = b + (first * b_k + j * b_column) * size, b_k
                 if b_column != 1:
-                    _copy_transposed(real, copy_of_b, pair, b_here, b_column, width, length)
-                    b_here, b_step = copy_of_b, pair
-                elif copies_b and width == pair:
-                    _copy_rows(real, copy_of_b, pair, b_here, b_k, length, pair)
-                    b_here, b_step = copy_of_b, pair
+                    copy_transposed(real, panel, pair, b_here, b_column, width, length)
+                    b_here, b_step = panel, pair
                 elif a_k == 1:
                     # While the first block of rows computes, it asks for the columns that come
                     # next: another thread has just updated them, or they are long out of cache.
@@ -147,7 +124,7 @@ def _product(
                 for block in range(blocks):  # of nearly equal height
                     high = height + (1 if block < taller else 0)
                     microkernel(
-                        real, high, width, a_here + i * a_row * size, a_row, a_step, b_here, b_step,
+                        real, high, width, a_here + i * a_row * size, a_row, a_k, b_here, b_step,
                         c + ((begin + i) * c_row + j) * size, c_row, length,
                         1 if first > 0 else beta, ahead,
                     )  # fmt: skip
