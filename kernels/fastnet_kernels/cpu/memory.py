@@ -120,6 +120,20 @@ def prefetch(typing_context: Any, address: Any) -> Any:
     return types.void(types.int64), call
 
 
+@intrinsic
+def touch(typing_context: Any, address: Any) -> Any:
+    """Write four bytes anew, as they are: so that no other core keeps a copy of their line."""
+
+    def call(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = builder.inttoptr(args[0], ir.IntType(32).as_pointer())
+        # As atomic ones: others would be left out.
+        value = builder.load_atomic(place, "monotonic", 4)
+        builder.store_atomic(value, place, "monotonic", 4)
+        return context.get_dummy_value()
+
+    return types.void(types.int64), call
+
+
 @type_callable(matrix)
 def _type_of_matrix(context: Any) -> Any:
     def typed(flat: Any, rows: Any, columns: Any) -> Any:
