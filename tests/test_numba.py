@@ -472,7 +472,9 @@ def test_an_edited_kernel_has_another_folder(tmp_path: Path) -> None:
     first = folder()
     assert first == folder()
     kernel = copy / "kernels" / "fastnet_kernels" / "cpu" / "optimizers.py"
-    kernel.write_text(kernel.read_text().replace("theta[i] -= rate * g", "theta[i] += rate * g"))
+    source = kernel.read_text()
+    assert "p[i] -= rate * g[i]" in source
+    kernel.write_text(source.replace("p[i] -= rate * g[i]", "p[i] += rate * g[i]"))
     assert folder() != first
 
 
