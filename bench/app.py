@@ -6,23 +6,20 @@ goes on to stderr.
 
 from __future__ import annotations
 
-import functools
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, ParamSpec
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from bench import checkout, machine, quiet, results
+from bench import checkout, machine, quiet, results, selection
 from bench.checkout import CannotMeasureError
-from bench.workloads import Workload
+from bench.trainers import TRAINERS
+from bench.workloads import ALL, Workload
 from fastnet.execution import registry
+from fastnet.exits import FAILED, INTERRUPTED, MISUSED, with_exit_codes
 
-P = ParamSpec("P")
-
-CANNOT, MISUSED, INTERRUPTED = 1, 2, 130
 # Seconds of a measurement and repeats in a quick look, whose figures are not worth keeping.
 QUICK_SECONDS, QUICK_REPEATS = 0.2, 2
 
@@ -36,26 +33,19 @@ app = typer.Typer(
 )
 
 
-def _fail(code: int, message: object) -> NoReturn:
-    Console(stderr=True, highlight=False).print(f"bench: {message}", markup=False, soft_wrap=True)
-    raise SystemExit(code)
+def _meaning(error: BaseException) -> tuple[int, object] | None:
+    """Return the exit code and message of an error that is no defect."""
+    match error:
+        case KeyboardInterrupt():
+            return INTERRUPTED, "interrupted"
+        case CannotMeasureError() | ImportError() | OSError():
+            return FAILED, error
+        case ValueError():
+            return MISUSED, error
+    return None
 
 
-def _with_exit_codes(command: Callable[P, None]) -> Callable[P, None]:
-    """Turn the errors of a command into messages and exit codes."""
-
-    @functools.wraps(command)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except KeyboardInterrupt:
-            _fail(INTERRUPTED, "interrupted")
-        except (CannotMeasureError, ImportError, OSError) as error:
-            _fail(CANNOT, error)
-        except ValueError as error:
-            _fail(MISUSED, error)
-
-    return wrapped
+_with_exit_codes = with_exit_codes("bench", _meaning)
 
 
 def say(text: str) -> None:
@@ -106,15 +96,13 @@ def cpu(
     """Train the same networks with fastnet and every peer that is installed, in turn."""
     from bench import accuracy, measure, tables, workloads
     from bench import cpu as work
-    from bench import trainers as known
     from bench.calibration import Options
     from bench.results import CpuRun
 
-    chosen = workloads.chosen(rows, workloads.SHAPES if shapes else workloads.TABLE)
-    names = known.chosen(trainers)
+    chosen = _workloads(rows, workloads.SHAPES if shapes else workloads.TABLE)
+    names = selection.chosen("--trainers", trainers, TRAINERS) or list(TRAINERS)
     data_dir = _folder(chosen, data_dir)
-    if quick:
-        seconds, repeats = QUICK_SECONDS, QUICK_REPEATS
+    seconds, repeats = _effort(seconds, repeats, quick)
     with_accuracy = not (no_accuracy or quick)
     facts = machine.facts()
     run = CpuRun(
@@ -184,10 +172,9 @@ def limits(
     from bench import limits as work
     from bench import workloads
 
-    chosen = workloads.chosen(rows, workloads.TABLE)
+    chosen = _workloads(rows, workloads.TABLE)
     data_dir = _folder(chosen, data_dir)
-    if quick:
-        seconds, repeats = QUICK_SECONDS, QUICK_REPEATS
+    seconds, repeats = _effort(seconds, repeats, quick)
     facts = machine.facts()
     path = _path("limits", facts, output, quick)
     peaks = work.measure_peaks(seconds, repeats, facts, say)
@@ -212,10 +199,9 @@ def plan(
     from bench import plan as work
     from bench import workloads
 
-    chosen = workloads.chosen(rows, workloads.TABLE)
+    chosen = _workloads(rows, workloads.TABLE)
     data_dir = _folder(chosen, data_dir)
-    if quick:
-        seconds, repeats = QUICK_SECONDS, QUICK_REPEATS
+    seconds, repeats = _effort(seconds, repeats, quick)
     if registry.usable_cores() < work.THREADS:
         raise CannotMeasureError(
             f"there is one core to run on, and the plans are compared on {work.THREADS}"
@@ -227,6 +213,14 @@ def plan(
     _warn({row.workload.key: row.others for row in measured})
     _write(path, work.to_dict(facts, measured, {"seconds": seconds, "repeats": repeats}))
     _say_where(path)
+
+
+def _workloads(rows: str, default: list[Workload]) -> list[Workload]:
+    return [ALL[key] for key in selection.chosen("--rows", rows, ALL)] or default
+
+
+def _effort(seconds: float, repeats: int, quick: bool) -> tuple[float, int]:
+    return (QUICK_SECONDS, QUICK_REPEATS) if quick else (seconds, repeats)
 
 
 def _folder(chosen: list[Workload], data_dir: Path | None) -> Path | None:

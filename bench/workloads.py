@@ -129,21 +129,6 @@ SHAPES = [
 ALL = {workload.key: workload for workload in [*TABLE, *SHAPES]}
 
 
-def chosen(keys: str, default: list[Workload]) -> list[Workload]:
-    """Return the workloads that a text such as ``A,C`` names; the default where it is empty.
-
-    Raises
-    ------
-    ValueError
-        If there is none of that name.
-    """
-    names = [name.strip() for name in keys.split(",") if name.strip()]
-    unknown = [name for name in names if name not in ALL]
-    if unknown:
-        raise ValueError(f"--rows has {', '.join(unknown)}; expected some of {', '.join(ALL)}")
-    return [ALL[name] for name in names] or default
-
-
 def network(workload: Workload, **options: Any) -> Network:
     """Return fastnet's network for a workload; ``options`` go to `fastnet.Network`."""
     sizes = list(itertools.pairwise(workload.layers))

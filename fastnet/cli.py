@@ -6,13 +6,13 @@ stdout, progress and errors to stderr.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import json
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastnet.errors import BackendUnavailableError, TrainingInterrupted
+from fastnet.exits import FAILED, INTERRUPTED, MISUSED, NO_BACKEND, with_exit_codes
 
 try:
     import typer
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
     from fastnet.network import Network
     from fastnet.training import TrainResult
 
-P = ParamSpec("P")
-
-FAILED, MISUSED, NO_BACKEND, INTERRUPTED = 1, 2, 3, 130
-
 app = typer.Typer(
     name="fastnet",
     help="Train neural networks whose gradients are derived by hand.",
@@ -44,38 +40,30 @@ app = typer.Typer(
 )
 
 
-def _fail(code: int, message: object) -> NoReturn:
-    Console(stderr=True, highlight=False).print(f"fastnet: {message}", markup=False, soft_wrap=True)
-    raise SystemExit(code)
-
-
-def _with_exit_codes(command: Callable[P, None]) -> Callable[P, None]:
-    """Turn the errors of a command into messages and exit codes."""
-
-    @functools.wraps(command)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except TrainingInterrupted as error:
+def _meaning(error: BaseException) -> tuple[int, object] | None:
+    """Return the exit code and message of an error that is no defect."""
+    match error:
+        case TrainingInterrupted():
             from fastnet.progress import describe
 
             last = {name: values[-1] for name, values in error.history.items()}
             figures = f" with {describe(last)}" if last else ""
-            _fail(
-                INTERRUPTED, f"interrupted after {error.network.epoch} finished epoch(s){figures}"
-            )
-        except KeyboardInterrupt:
-            _fail(INTERRUPTED, "interrupted")
-        except BackendUnavailableError as error:
-            _fail(NO_BACKEND, error)
-        except ArithmeticError as error:  # a divergence, or kinks that cannot be avoided
-            _fail(FAILED, error)
-        except (MemoryError, OSError) as error:
-            _fail(FAILED, f"{type(error).__name__}: {error}")
-        except (ValueError, TypeError) as error:
-            _fail(MISUSED, error)
+            epochs = error.network.epoch
+            return INTERRUPTED, f"interrupted after {epochs} finished epoch(s){figures}"
+        case KeyboardInterrupt():
+            return INTERRUPTED, "interrupted"
+        case BackendUnavailableError():
+            return NO_BACKEND, error
+        case ArithmeticError():  # a divergence, or kinks that cannot be avoided
+            return FAILED, error
+        case MemoryError() | OSError():
+            return FAILED, f"{type(error).__name__}: {error}"
+        case ValueError() | TypeError():
+            return MISUSED, error
+    return None
 
-    return wrapped
+
+_with_exit_codes = with_exit_codes("fastnet", _meaning)
 
 
 def _version(wanted: bool) -> None:

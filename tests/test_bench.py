@@ -32,6 +32,7 @@ from bench import (
     quiet,
     ratios,
     results,
+    selection,
     trainers,
     worker,
     workloads,
@@ -98,13 +99,12 @@ def test_other_shapes_cover_what_they_should() -> None:
 
 
 def test_rows_are_chosen_by_name() -> None:
-    assert workloads.chosen("", TABLE) == TABLE
-    assert [w.key for w in workloads.chosen("C, A,mse-13", TABLE)] == ["C", "A", "mse-13"]
+    assert selection.chosen("--rows", "", ALL) == []
+    assert selection.chosen("--rows", "C, A,mse-13,", ALL) == ["C", "A", "mse-13"]
     with pytest.raises(ValueError, match="--rows has G; expected some of A, B"):
-        workloads.chosen("A,G", TABLE)
-    assert trainers.chosen("") == list(trainers.TRAINERS)
+        selection.chosen("--rows", "A,G", ALL)
     with pytest.raises(ValueError, match="--trainers has keras; expected some of fastnet-numba"):
-        trainers.chosen("keras,jax")
+        selection.chosen("--trainers", "keras,jax", trainers.TRAINERS)
 
 
 def test_rows_of_a_workload() -> None:

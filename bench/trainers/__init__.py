@@ -31,20 +31,3 @@ def trainer_class(place: str) -> type[Trainer]:
 def missing_packages(trainer: type[Trainer]) -> list[str]:
     """Return which packages of a trainer are not installed."""
     return [name for name in trainer.modules if importlib.util.find_spec(name) is None]
-
-
-def chosen(names: str) -> list[str]:
-    """Return the trainers that a text such as ``torch,jax`` names; all where it is empty.
-
-    Raises
-    ------
-    ValueError
-        If there is none of that name.
-    """
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
-    unknown = [name for name in wanted if name not in TRAINERS]
-    if unknown:
-        raise ValueError(
-            f"--trainers has {', '.join(unknown)}; expected some of {', '.join(TRAINERS)}"
-        )
-    return wanted or list(TRAINERS)

@@ -1,0 +1,46 @@
+"""How the command lines end: errors become a message on stderr and an exit code."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import ParamSpec
+
+P = ParamSpec("P")
+
+FAILED, MISUSED, NO_BACKEND, INTERRUPTED = 1, 2, 3, 130
+
+
+def with_exit_codes(
+    program: str, meaning: Callable[[BaseException], tuple[int, object] | None]
+) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Return a decorator for the commands of a program.
+
+    Parameters
+    ----------
+    program : str
+        What messages begin with.
+    meaning : callable
+        From an exception to an exit code and a message; None for one that is a defect, which is
+        raised on.
+    """
+
+    def decorate(command: Callable[P, None]) -> Callable[P, None]:
+        @functools.wraps(command)
+        def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+            try:
+                command(*args, **kwargs)
+            except (Exception, KeyboardInterrupt) as error:
+                known = meaning(error)
+                if known is None:
+                    raise
+                from rich.console import Console
+
+                code, message = known
+                console = Console(stderr=True, highlight=False)
+                console.print(f"{program}: {message}", markup=False, soft_wrap=True)
+                raise SystemExit(code) from error
+
+        return wrapped
+
+    return decorate
