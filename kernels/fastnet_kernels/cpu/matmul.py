@@ -1,8 +1,7 @@
-"""matmul_nn, matmul_tn and matmul_nt: blocks of our own, and a BLAS for large products.
+"""matmul_nn, matmul_tn and matmul_nt: blocks of our own, and a BLAS beyond a size.
 
-Which of the two is faster depends on the shape alone; docs/performance.md has the measurements
-behind the borders below. OpenBLAS copies the operands of large products into the order it needs;
-in smaller ones the copying costs more than it gains.
+The blocks are as fast as OpenBLAS where docs/performance.md compares them, and a row's bits do not
+depend on the rows beside it there. Larger sides than those compared are left to the BLAS.
 
 The BLAS is called by a registered name, which compiled code can be cached with; see
 ``fastnet.execution.blas``, which loads and registers it.
