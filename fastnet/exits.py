@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from typing import ParamSpec
 
@@ -39,8 +40,16 @@ def with_exit_codes(
                 code, message = known
                 console = Console(stderr=True, highlight=False)
                 console.print(f"{program}: {message}", markup=False, soft_wrap=True)
+                _end_beside_the_compiler(code)
                 raise SystemExit(code) from error
 
         return wrapped
 
     return decorate
+
+
+def _end_beside_the_compiler(code: int) -> None:
+    """End the process without clearing up, if a compiler still runs in it (nothing else may)."""
+    compiling = sys.modules.get("fastnet.execution.compiler_thread")  # without it, nothing compiles
+    if compiling is not None:
+        compiling.end_process(code)

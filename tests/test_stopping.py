@@ -487,3 +487,80 @@ def test_what_the_compiler_returns_or_raises_comes_back() -> None:
 
 def raise_timeout() -> None:
     raise TimeoutError("of its own")
+
+
+# Compiles for so long, as far as anybody can see, and presses Ctrl-C at once.
+COMPILE = """
+import _thread, sys, time
+from fastnet.execution import compiler_thread
+
+def compile_for(seconds):
+    _thread.interrupt_main()
+    time.sleep(seconds)
+    print("compiled", flush=True)
+"""
+
+
+def test_a_program_ends_by_ctrl_c_beside_the_compiler() -> None:
+    done = python(COMPILE + "compiler_thread.interruptibly(lambda: compile_for(100))")
+    assert done.stdout == ""
+    assert "KeyboardInterrupt" in done.stderr
+    assert done.returncode == (-signal.SIGINT if os.name == "posix" else 130)
+
+
+def test_a_command_ends_with_130_beside_the_compiler() -> None:
+    done = python(
+        COMPILE
+        + """
+from fastnet.exits import INTERRUPTED, with_exit_codes
+
+@with_exit_codes("fastnet", lambda error: (INTERRUPTED, "interrupted"))
+def command():
+    print("begun")
+    compiler_thread.interruptibly(lambda: compile_for(100))
+
+command()
+"""
+    )
+    assert (done.stdout, done.stderr) == ("begun\n", "fastnet: interrupted\n")
+    assert done.returncode == 130
+
+
+def test_a_program_that_goes_on_ends_with_its_own_code() -> None:
+    done = python(
+        COMPILE
+        + """
+try:
+    compiler_thread.interruptibly(lambda: compile_for(1))
+except KeyboardInterrupt:
+    print("caught", compiler_thread.is_running(), flush=True)
+sys.exit(5)
+"""
+    )
+    assert done.stdout.split() == ["caught", "True", "compiled"]
+    assert done.returncode == 5
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_fork_waits_for_the_compiler_of_another_thread() -> None:
+    done = python(
+        """
+import os, threading, time
+from numba.core.compiler_lock import global_compiler_lock
+from fastnet.execution import compiled
+
+def compile_on_this_thread():
+    with global_compiler_lock:
+        compiling.set()
+        time.sleep(1)
+
+compiling = threading.Event()
+threading.Thread(target=compile_on_this_thread).start()
+compiling.wait()
+child = os.fork()
+if not child:
+    os._exit(0 if global_compiler_lock._lock.acquire(timeout=5) else 1)
+print(os.waitpid(child, 0)[1], global_compiler_lock._lock.acquire(timeout=5))
+"""
+    )
+    assert done.stdout.split() == ["0", "True"], done.stderr

@@ -9,6 +9,7 @@ code depends on: all sources of math and kernels, the versions, and the processo
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import hashlib
 import os
@@ -20,7 +21,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,12 +31,11 @@ import numpy as np
 from fastnet_kernels.cpu.compile import OPTIONS, by_type_alone
 from numba.core.compiler_lock import global_compiler_lock
 
+from fastnet.execution import compiler_thread
 from fastnet.version import __version__
 
 T = TypeVar("T")
 
-# How long a wait for the compiler lasts at a time: on Windows, Ctrl-C is seen between two waits.
-SECONDS_PER_LOOK = 0.1
 # Code compiled from other sources or by other versions is removed when nothing has used it so long.
 UNUSED_DAYS = 30
 
@@ -152,28 +151,23 @@ def function(python: Callable[..., Any]) -> Any:
 
 
 def _interruptibly(work: Callable[[], T]) -> T:
-    """Return what ``work`` does on another thread, so that Ctrl-C need not wait for it.
+    """Do ``work``, which compiles: on another thread, where this one is that which Ctrl-C reaches.
 
-    The compiler runs for seconds without looking at signals, and cannot be stopped. Interrupted, it
-    goes on in the background: what it makes is kept and is there for the next call, or the process
-    ends without it.
+    One that holds the compiler's lock does it itself: another would wait for the lock for ever.
     """
-    holds_compiler = global_compiler_lock.is_locked()  # then another thread would wait for this one
-    if holds_compiler or threading.current_thread() is not threading.main_thread():
+    is_main = threading.current_thread() is threading.main_thread()
+    if global_compiler_lock.is_locked() or not is_main:
+        return _locked(work)
+    return compiler_thread.interruptibly(lambda: _locked(work))
+
+
+def _locked(work: Callable[[], T]) -> T:
+    """Do ``work`` under the compiler's lock from beginning to end; Numba itself takes it in parts.
+
+    LLVM has a lock of its own, which is then taken under this one only.
+    """
+    with global_compiler_lock:
         return work()
-    done: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            done.set_result(work())
-        except BaseException as error:
-            done.set_exception(error)
-
-    compiler = threading.Thread(target=run, name="fastnet compiler", daemon=True)
-    compiler.start()
-    while compiler.is_alive():
-        compiler.join(SECONDS_PER_LOOK)
-    return done.result()
 
 
 def c_function(signature: Any, name: str, python: Callable[..., Any]) -> Any:
@@ -187,5 +181,32 @@ def c_function(signature: Any, name: str, python: Callable[..., Any]) -> Any:
     with _own_folder():
         made = numba.cfunc(signature, cache=True, error_model="numpy", _nrt=False)
         result = _interruptibly(lambda: made(python))
-    llvmlite.binding.add_symbol(name, result.address)
+    _locked(lambda: llvmlite.binding.add_symbol(name, result.address))
     return result
+
+
+def _hold_compiler() -> None:
+    """Take the compiler's lock, whoever has it now; a Ctrl-C meanwhile is delivered afterwards.
+
+    A compiler in the background is waited for to its very end, where it still frees what is LLVM's.
+    """
+    interrupted = False
+    while True:
+        try:
+            if not global_compiler_lock.is_locked():
+                compiler_thread.wait()
+            global_compiler_lock.acquire()
+            break
+        except KeyboardInterrupt:
+            interrupted = True
+    if interrupted:
+        _thread.interrupt_main()
+
+
+# A fork while another thread compiles would leave its child a lock that nobody ever lets go of.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_hold_compiler,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
