@@ -1,0 +1,89 @@
+"""CUDA kernels as source text, and what can be read from it without a compiler.
+
+Every ``.cu`` file compiles by itself: with NVRTC at first use, with nvcc, and with a C++ compiler
+for the host, where the tests run it. ``REAL`` is the floating type, float unless defined.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+FOLDER = Path(__file__).parent
+
+# NumPy's codes of the types that kernels take; REAL is the network's dtype.
+TYPES = {
+    "REAL": "real",
+    "double": "f8",
+    "int": "i4",
+    "long long": "i8",
+    "unsigned char": "u1",
+}
+
+_KERNEL = re.compile(
+    r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\(([^)]*)\)'
+)
+_COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+
+
+class Parameter(NamedTuple):
+    """One parameter of a kernel: a pointer or a scalar."""
+
+    name: str
+    dtype: str
+    is_pointer: bool
+    is_constant: bool
+
+
+class Kernel(NamedTuple):
+    """A kernel's name, the file that it stands in, and its parameters."""
+
+    name: str
+    file: str
+    parameters: tuple[Parameter, ...]
+
+
+@cache
+def sources() -> dict[str, str]:
+    """Return the text of every file by its name, kernels and what they include."""
+    paths = sorted([*FOLDER.glob("*.cu"), *FOLDER.glob("*.cuh")])
+    return {path.name: path.read_text(encoding="utf-8") for path in paths}
+
+
+@cache
+def kernels() -> dict[str, Kernel]:
+    """Return every kernel by its name."""
+    return {
+        kernel.name: kernel
+        for file, text in sources().items()
+        if file.endswith(".cu")
+        for kernel in kernels_in(file, text)
+    }
+
+
+def kernels_in(file: str, text: str) -> list[Kernel]:
+    """Return the kernels that a file's text declares.
+
+    Raises
+    ------
+    ValueError
+        If a parameter's type is not one of TYPES.
+    """
+    found = _KERNEL.findall(_COMMENT.sub(" ", text))
+    return [
+        Kernel(name, file, tuple(_parameter(part, name) for part in listed.split(",")))
+        for name, listed in found
+    ]
+
+
+def _parameter(text: str, kernel: str) -> Parameter:
+    words = text.replace("*", " * ").replace("__restrict__", " ").split()
+    *type_words, name = [word for word in words if word not in ("*", "const")]
+    kind = " ".join(type_words)
+    if kind not in TYPES:
+        raise ValueError(
+            f"{kernel} takes {text.strip()!r}; expected one of the types {', '.join(TYPES)}"
+        )
+    return Parameter(name, TYPES[kind], "*" in words, "const" in words)
