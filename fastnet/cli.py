@@ -321,7 +321,9 @@ def warmup(
 @app.command()
 @_with_exit_codes
 def doctor(as_json: JsonOption = False) -> None:
-    """Show versions, processor, backends and what they lack, the BLAS, and the cache."""
+    """Show versions, processor, backends and what they lack, the GPU, the BLAS, and the cache."""
+    from rich.text import Text
+
     from fastnet import doctor as facts
 
     found = facts.examine()
@@ -332,8 +334,10 @@ def doctor(as_json: JsonOption = False) -> None:
     table = Table(title="fastnet doctor", title_justify="left", show_header=False)
     table.add_column()
     table.add_column(overflow="fold")
+    # What is missing is shown among the backends already, with what to do about it.
+    found["cuda"] = {r["name"]: r["detail"] if r["passed"] else r["cause"] for r in found["cuda"]}
     for name, value in _flat(found):
-        table.add_row(name, value)
+        table.add_row(name, Text(value))  # as it stands: to markup, fastnet-nn[cuda13] is a tag
     console.print(table)
 
 

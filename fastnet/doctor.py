@@ -1,4 +1,4 @@
-"""What there is on this machine: versions, processor, backends, BLAS, cache."""
+"""What there is on this machine: versions, processor, backends, GPU, BLAS, cache."""
 
 from __future__ import annotations
 
@@ -10,10 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from fastnet.execution import registry
+from fastnet.execution import cuda_probe, registry
 from fastnet.version import __version__
 
-SETTINGS = ("FASTNET_BACKEND", "FASTNET_NUM_THREADS", "FASTNET_CACHE_DIR", "OPENBLAS_CORETYPE")
+SETTINGS = (
+    "FASTNET_BACKEND",
+    "FASTNET_NUM_THREADS",
+    "FASTNET_CACHE_DIR",
+    "OPENBLAS_CORETYPE",
+    "CUDA_PATH",
+    "CUDA_VISIBLE_DEVICES",
+)
 
 
 def examine() -> dict[str, Any]:
@@ -23,10 +30,11 @@ def examine() -> dict[str, Any]:
     -------
     dict
         ``fastnet python numpy platform processor cores``; ``backends``, what `fastnet.backends`
-        says, and ``automatic``, the one that is taken by default and why; ``settings``, the
-        environment variables that are set; and where Numba is installed, ``numba`` with its
-        versions, the BLAS that compiled code calls (``source version core threads_per_call``),
-        and the folder of compiled code with its size.
+        says, and ``automatic``, the one that is taken by default and why; ``cuda``, what an
+        NVIDIA GPU needs, in order up to the first that is missing (``name passed detail cause
+        cure``); ``settings``, the environment variables that are set; and where Numba is
+        installed, ``numba`` with its versions, the BLAS that compiled code calls (``source
+        version core threads_per_call``), and the folder of compiled code with its size.
     """
     backend, reason = registry.choose("auto")
     facts: dict[str, Any] = {
@@ -38,6 +46,7 @@ def examine() -> dict[str, Any]:
         "cores": registry.usable_cores(),
         "backends": {name: status.to_dict() for name, status in registry.backends().items()},
         "automatic": {"backend": backend, "reason": reason},
+        "cuda": [rung.to_dict() for rung in cuda_probe.ladder()],
         "settings": {name: os.environ[name] for name in SETTINGS if os.environ.get(name)},
     }
     if importlib.util.find_spec("numba") is not None:

@@ -12,6 +12,10 @@ class BackendUnavailableError(ImportError):
     """A backend was asked for by name and cannot run here: the message has cause and cure."""
 
 
+class DeviceMemoryError(MemoryError):
+    """A device has less free memory than a training or a prediction needs."""
+
+
 class DivergenceError(ArithmeticError):
     """Training met a loss, gradient or parameter that is not finite.
 

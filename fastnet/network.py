@@ -103,7 +103,7 @@ class Network:
 
     def _start_executor(self) -> None:
         self.executor = registry.executor_class(self.backend)(
-            self.layers, self.loss, self.dtype, self.threads
+            self.layers, self.loss, self.dtype, self.threads, self.precision
         )
         self._busy = threading.Lock()
 
@@ -201,7 +201,7 @@ class Network:
 
     def is_finite(self) -> bool:
         """Whether every parameter is finite."""
-        return bool(np.isfinite(self.executor.theta).all())
+        return self.executor.is_finite()
 
     def to(self, backend: str | None = None, *, dtype: Any = None) -> Network:
         """Return the same network on another backend or in another dtype, as a copy.

@@ -1,14 +1,16 @@
 """The executor: owns a network's buffers and runs the math over them.
 
 This class is the NumPy backend and the portable one: another backend replaces where buffers live
-(``put``, ``empty``, ``get``) and how many steps run in one call (``run_steps``).
+(``empty put get write copy zero``), how the few numbers beside them are read and changed
+(``host``, ``changing``), and how many steps run in one call (``run_steps``).
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, ClassVar, NamedTuple, TypeVar, cast
 
@@ -93,6 +95,8 @@ class Executor:
         float32 or float64.
     threads : int, optional
         How many threads to use; NumPy's loops run in one.
+    precision : str, optional
+        ``"tf32"`` on GPUs that are told so; other backends compute in ``dtype``.
     """
 
     name: ClassVar[str] = "numpy"
@@ -108,6 +112,7 @@ class Executor:
         loss: Loss,
         dtype: np.dtype[Any],
         threads: int | None = None,  # noqa: ARG002 - NumPy's loops run in one
+        precision: str | None = None,  # noqa: ARG002 - see above
     ) -> None:
         self.layers, self.loss, self.dtype, self.threads = tuple(layers), loss, dtype, 1
         self.table = tables.build(layers, loss, codes.NO_HITS)
@@ -115,13 +120,7 @@ class Executor:
         self.parameters = Parameters(
             self.empty(size, dtype), self.empty(size, dtype), self.empty((0, size), dtype)
         )
-        self.control = Control(
-            scalars=np.zeros(SCALARS),
-            clock=np.zeros(CLOCK, np.int64),
-            totals=np.zeros(TOTALS),
-            rates=np.zeros(1),
-            scales=np.zeros(1),
-        )
+        self.control = self.new_control(np.zeros(1), np.zeros(1))
         self._work: Work | None = None
         self.lock = threading.RLock()
 
@@ -144,6 +143,41 @@ class Executor:
         """Return a host copy of a buffer."""
         return np.array(buffer)
 
+    def write(self, target: Buffer, array: Array) -> None:
+        """Copy a host array into a buffer of the same shape."""
+        target[...] = array
+
+    def copy(self, target: Buffer, source: Buffer) -> None:
+        """Copy a buffer into another one of the same shape."""
+        target[...] = source
+
+    def zero(self, buffer: Buffer) -> None:
+        """Fill a buffer with zeros."""
+        buffer.fill(0)
+
+    def copied(self, buffer: Buffer) -> Buffer:
+        """Return a new buffer with the same content."""
+        result = self.empty(buffer.shape, self.dtype)
+        self.copy(result, buffer)
+        return result
+
+    # -- the few numbers beside them ------------------------------------------------------------
+
+    def new_control(self, rates: Array, scales: Array) -> Control:
+        """Return new scalars, of a run that has not begun."""
+        return Control(
+            np.zeros(SCALARS), np.zeros(CLOCK, np.int64), np.zeros(TOTALS), rates, scales
+        )
+
+    def host(self, control: Control) -> Control:
+        """Return scalars, clock and totals as host arrays, to be read only."""
+        return control
+
+    @contextlib.contextmanager
+    def changing(self, control: Control) -> Iterator[Control]:
+        """Give scalars, clock and totals as host arrays, whose changes count from the end on."""
+        yield control
+
     # -- parameters and state -----------------------------------------------------------------
 
     @property
@@ -153,17 +187,21 @@ class Executor:
 
     @theta.setter
     def theta(self, vector: Array) -> None:
-        self.parameters.theta[...] = self.put(np.ascontiguousarray(vector, self.dtype))
+        self.write(self.parameters.theta, np.ascontiguousarray(vector, self.dtype))
+
+    def is_finite(self) -> bool:
+        """Whether every parameter is finite."""
+        return bool(np.isfinite(self.parameters.theta).all())
 
     @one_at_a_time
     def snapshot(self, old: Snapshot | None = None) -> Snapshot:
         """Return a copy of everything that a step changes, in the memory of an old one if given."""
         parameters = self.parameters
-        step = int(self.control.clock[STEP])
+        step = int(self.host(self.control).clock[STEP])
         if old is None:
-            return Snapshot(parameters.theta.copy(), parameters.state.copy(), step)
-        old.theta[...] = parameters.theta
-        old.state[...] = parameters.state
+            return Snapshot(self.copied(parameters.theta), self.copied(parameters.state), step)
+        self.copy(old.theta, parameters.theta)
+        self.copy(old.state, parameters.state)
         return old._replace(step=step)
 
     @one_at_a_time
@@ -172,16 +210,18 @@ class Executor:
         if self.parameters.state.shape != snapshot.state.shape:
             state = self.empty(snapshot.state.shape, self.dtype)
             self.parameters = self.parameters._replace(state=state)
-        self.parameters.theta[...] = snapshot.theta
-        self.parameters.state[...] = snapshot.state
-        self.control.clock[STEP] = snapshot.step
+        self.copy(self.parameters.theta, snapshot.theta)
+        self.copy(self.parameters.state, snapshot.state)
+        with self.changing(self.control) as control:
+            control.clock[STEP] = snapshot.step
 
     def reset_state(self, slots: int) -> None:
         """Forget the optimizer's state and make room for ``slots`` vectors of zeros."""
         state = self.empty((slots, self.table.parameters), self.dtype)
-        state.fill(0)
+        self.zero(state)
         self.parameters = self.parameters._replace(state=state)
-        self.control.clock[STEP] = 0
+        with self.changing(self.control) as control:
+            control.clock[STEP] = 0
 
     def set_rule(self, rule: int) -> None:
         """Say how rows count as hits; the codes are ``NO_HITS``, ``ARGMAX_HITS`` and so on."""
@@ -226,8 +266,9 @@ class Executor:
         """Prepare to train on ``data`` in batches; a short last batch is a step of its own."""
         self._data, self._batch_size, self._update = data, batch_size, update
         self._training_work = self.new_work(self.training_rows(batch_size), self.table)
-        self.control.scalars[HALTED] = 0
-        self.control.clock[BATCH:] = 0
+        with self.changing(self.control) as control:
+            control.scalars[HALTED] = 0
+            control.clock[BATCH:] = 0
 
     def training_rows(self, batch_size: int) -> int:
         """Return how many rows the buffers of a training hold."""
@@ -242,8 +283,9 @@ class Executor:
         """Take the epoch's order of rows and, per step, learning rate and 1 / sum of weights."""
         self._data = self._data._replace(order=self.put(order))
         self.control = self.control._replace(rates=self.put(rates), scales=self.put(scales))
-        self.control.clock[1:] = 0
-        self.control.totals.fill(0)
+        with self.changing(self.control) as now:
+            now.clock[BATCH:] = 0
+            now.totals.fill(0)
 
     @one_at_a_time
     def run_steps(self, begin: int, end: int) -> None:
@@ -267,16 +309,16 @@ class Executor:
     @property
     def halted(self) -> bool:
         """Whether a step had a loss that is not finite."""
-        return bool(self.control.scalars[HALTED])
+        return bool(self.host(self.control).scalars[HALTED])
 
     @property
     def batches_done(self) -> int:
         """Good steps since the epoch began."""
-        return int(self.control.clock[BATCH])
+        return int(self.host(self.control).clock[BATCH])
 
     def epoch_sums(self) -> tuple[float, float]:
         """Return the sums of weight * loss and weight * hit over the epoch so far."""
-        totals = self.control.totals
+        totals = self.host(self.control).totals
         return float(totals[TOTAL_LOSS]), float(totals[TOTAL_HITS])
 
     # -- without training ---------------------------------------------------------------------
@@ -286,8 +328,8 @@ class Executor:
         """Return sum of weight * loss, and ``scale`` times its gradient, over all rows."""
         work = self.work(self.block_rows(data))
         with np.errstate(all="ignore"):
-            self._sweep(self.table, data, work, scale)
-        return float(self.control.scalars[LOSS]), self.get(self.parameters.gradient)
+            loss = self._sweep(self.table, data, work, scale)
+        return loss, self.get(self.parameters.gradient)
 
     @one_at_a_time
     def evaluate(self, data: Data, work: Work | None = None) -> tuple[float, float]:
@@ -297,23 +339,32 @@ class Executor:
         work = work or self.work(self.block_rows(data))
         with np.errstate(all="ignore"):
             self.math.evaluate(self.table.records, self.parameters.theta, data, work, control, rows)
-        return float(control.scalars[LOSS]), float(control.scalars[HITS])
+        scalars = self.host(control).scalars
+        return float(scalars[LOSS]), float(scalars[HITS])
 
     @one_at_a_time
-    def predict(self, features: Array, scale: float, *, logits: bool = False) -> Array:
-        """Return the outputs (rows, outputs), or what goes into the last activation."""
+    def predict(self, features: Buffer, scale: float, *, logits: bool = False) -> Buffer:
+        """Return the outputs (rows, outputs), or what goes into the last activation.
+
+        They are where the features were: on the host, or in a buffer like theirs.
+        """
         rows = len(features)
         data = self.load(features, np.empty((0, 0), self.dtype), None, scale)
         work, control = self.work(self.block_rows(data)), self._quiet_control(0.0)
         records, math = self.table.records, self.math
         view = backprop.z_of if logits else backprop.a_of
-        result = np.empty((rows, self.table.outputs), self.dtype)
+        result, keep = self._room_for(features)
         with np.errstate(all="ignore"):
             for first in range(0, rows, work.capacity):
                 block = min(work.capacity, rows - first)
                 math.predict(records, self.parameters.theta, data, work, control, first, block)
-                result[first : first + block] = self.get(view(work, records[-1], 0, block))
+                keep(result[first : first + block], view(work, records[-1], 0, block))
         return result
+
+    def _room_for(self, features: Buffer) -> tuple[Buffer, Callable[[Buffer, Buffer], None]]:
+        """Return room for the outputs of rows, and what copies a block of them into it."""
+        room = np.empty((len(features), self.table.outputs), self.dtype)
+        return room, lambda part, block: np.copyto(part, self.get(block))
 
     @one_at_a_time
     def trace(self, data: Data, scale: float) -> tuple[float, list[LayerTrace]]:
@@ -323,7 +374,7 @@ class Executor:
         rows, records, math = len(data.order), table.records, self.math
         work = self.new_work(rows, table)
         with np.errstate(all="ignore"):
-            self._sweep(table, data, work, scale)
+            loss = self._sweep(table, data, work, scale)
             math.activate_outputs(records, work, 0, rows)
         gradient = self.parameters.gradient
         traces = [
@@ -338,24 +389,19 @@ class Executor:
                 records[1:-1], [False] * (len(records) - 3) + [True], strict=True
             )
         ]
-        return float(self.control.scalars[LOSS]), traces
+        return loss, traces
 
-    def _sweep(self, table: tables.Table, data: Data, work: Work, scale: float) -> None:
+    def _sweep(self, table: tables.Table, data: Data, work: Work, scale: float) -> float:
+        """Leave the gradient of all rows in the buffers; return the sum of weight * loss."""
         control = self._quiet_control(scale)
         theta, gradient = self.parameters.theta, self.parameters.gradient
         rows = len(data.order)
         self.math.sweep(table.records, theta, gradient, data, work, control, rows, 0)
-        self.control.scalars[LOSS] = control.scalars[LOSS]
+        return float(self.host(control).scalars[LOSS])
 
     def _quiet_control(self, scale: float) -> Control:
         """Scalars of their own for work beside a training, whose clock must not move."""
-        return Control(
-            np.zeros(SCALARS),
-            np.zeros(CLOCK, np.int64),
-            np.zeros(TOTALS),
-            np.zeros(1),
-            np.full(1, scale),
-        )
+        return self.new_control(np.zeros(1), np.full(1, scale))
 
     def first_bad_layer(self) -> tuple[int | None, str]:
         """Return which layer (from 1) has a value that is not finite, and which value it is.
@@ -371,8 +417,8 @@ class Executor:
             ):
                 if not np.isfinite(self.get(view(self.parameters.theta, records[l]))).all():
                     return l, what
-        clock = self.control.clock.copy()
-        first_row = int(clock[ROW])
+        clock = self.control.clock
+        first_row = int(self.host(self.control).clock[ROW])
         rows = min(self._batch_size, len(self._data.order) - first_row)
         with np.errstate(all="ignore"):
             for first in range(0, rows, work.capacity):

@@ -39,9 +39,14 @@ class NumbaExecutor(Executor):
     preparation: ClassVar[str] = "compiling, or loading compiled code"
 
     def __init__(
-        self, layers: Sequence[Dense], loss: Loss, dtype: np.dtype[Any], threads: int | None
+        self,
+        layers: Sequence[Dense],
+        loss: Loss,
+        dtype: np.dtype[Any],
+        threads: int | None = None,
+        precision: str | None = None,
     ) -> None:
-        super().__init__(layers, loss, dtype, threads)
+        super().__init__(layers, loss, dtype, threads, precision)
         self.threads = threads or registry.usable_cores()
         self._seconds_per_step = 0.0
 
@@ -141,9 +146,9 @@ class NumbaExecutor(Executor):
         control = self._run_once(numba_steps.EVALUATE, self.table, data, work, 1.0)
         return float(control.scalars[LOSS]), float(control.scalars[HITS])
 
-    def _sweep(self, table: Table, data: Data, work: Work, scale: float) -> None:
+    def _sweep(self, table: Table, data: Data, work: Work, scale: float) -> float:
         control = self._run_once(numba_steps.GRADIENT, table, data, work, scale)
-        self.control.scalars[LOSS] = control.scalars[LOSS]
+        return float(control.scalars[LOSS])
 
     def _run_once(self, mode: int, table: Table, data: Data, work: Work, scale: float) -> Control:
         """Take all rows as one step without an update, beside any training."""

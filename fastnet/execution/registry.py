@@ -10,8 +10,8 @@ from typing import Any
 
 from fastnet import naming
 from fastnet.errors import BackendUnavailableError
+from fastnet.execution import cuda_probe
 from fastnet.execution.executor import Executor
-from fastnet.version import __version__
 
 
 @dataclass(frozen=True)
@@ -42,17 +42,6 @@ def _numpy() -> BackendStatus:
     return BackendStatus("numpy", True)
 
 
-def _not_in_this_version(name: str, package: str) -> BackendStatus:
-    missing = importlib.util.find_spec(package) is None
-    also = f", and the package {package} is not installed" if missing else ""
-    return BackendStatus(
-        name,
-        False,
-        f"fastnet {__version__} has no {name} executor yet{also}",
-        "train on NumPy with backend='numpy', or let fastnet choose with backend='auto'",
-    )
-
-
 def _numba() -> BackendStatus:
     if importlib.util.find_spec("numba") is None:
         return BackendStatus(
@@ -71,7 +60,10 @@ def _numba() -> BackendStatus:
 
 
 def _cupy() -> BackendStatus:
-    return _not_in_this_version("cupy", "cupy")
+    failed = cuda_probe.failure()
+    if failed is None:
+        return BackendStatus("cupy", True)
+    return BackendStatus("cupy", False, failed.cause, failed.cure)
 
 
 _PROBES: dict[str, Callable[[], BackendStatus]] = {
@@ -158,4 +150,8 @@ def executor_class(name: str) -> type[Executor]:
         from fastnet.execution.numba_executor import NumbaExecutor
 
         return NumbaExecutor
+    if name == "cupy":
+        from fastnet.execution.cupy_executor import CupyExecutor
+
+        return CupyExecutor
     return Executor

@@ -25,6 +25,7 @@ TYPES = {
 _KERNEL = re.compile(
     r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\(([^)]*)\)'
 )
+_INCLUDE = re.compile(r'^#include "([^"]+)"[^\n]*$', re.MULTILINE)
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 
 
@@ -87,3 +88,20 @@ def _parameter(text: str, kernel: str) -> Parameter:
             f"{kernel} takes {text.strip()!r}; expected one of the types {', '.join(TYPES)}"
         )
     return Parameter(name, TYPES[kind], "*" in words, "const" in words)
+
+
+def flattened(file: str) -> str:
+    """Return a file's text with the text of what it includes in place of each ``#include``.
+
+    NVRTC needs no folder to look in then, and whoever keeps compiled code by its text, as CuPy
+    does, sees a change in a header.
+    """
+    done: set[str] = set()
+
+    def expanded(name: str) -> str:
+        if name in done:
+            return ""
+        done.add(name)
+        return _INCLUDE.sub(lambda found: expanded(found[1]), sources()[name])
+
+    return expanded(file).replace("#pragma once", "")

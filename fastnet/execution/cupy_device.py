@@ -1,0 +1,242 @@
+"""The device seam on CuPy and cuBLAS: the only file that touches either.
+
+CuPy gives memory, streams, graphs and launches. Products go to cuBLAS through a handle of our own,
+with a workspace of its own: CuPy's refuses to work while a stream is captured.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import weakref
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+import cupy
+import numpy as np
+from cupy.cuda import runtime
+from fastnet_kernels import cuda
+
+from fastnet.errors import DeviceMemoryError
+from fastnet.execution import cuda_probe
+from fastnet.execution.device import Array, Device, DeviceArray, Extent
+
+# Bytes that cuBLAS may work in; it recommends 32 MiB for the newest devices, 4 for others.
+WORKSPACE_BYTES = 32 << 20
+
+# cuBLAS's own numbers (library_types.h, cublas_api.h).
+_REAL_32, _REAL_64 = 0, 1
+_COMPUTE_32, _COMPUTE_64, _COMPUTE_32_BY_TF32 = 68, 70, 77
+_ALGORITHM = -1  # its own choice
+_ALLOCATION_FAILED = 3
+
+_C_NAMES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
+
+
+@cache
+def _module(file: str, real: str) -> Any:
+    """Return a file's kernels, compiled at first use and kept on disk by CuPy."""
+    options = ("-std=c++17", f"-DREAL={real}")
+    return cupy.RawModule(code=cuda.flattened(file), options=options)
+
+
+@cache
+def _function(kernel: cuda.Kernel, real: str) -> Any:
+    """Return a kernel that can be launched on any device; CuPy loads it once for each."""
+    return _module(kernel.file, real).get_function(kernel.name)
+
+
+class CupyDevice(Device):
+    """A GPU with a stream and a cuBLAS handle of its own.
+
+    Parameters
+    ----------
+    precision : str, optional
+        ``"tf32"`` lets products of float32 round their factors to TF32's 10 bits.
+    """
+
+    def __init__(self, precision: str | None = None) -> None:
+        super().__init__()
+        self._device = cupy.cuda.Device()  # the one that the user has selected
+        with self._device:
+            properties = runtime.getDeviceProperties(self._device.id)
+            # The default stream cannot be captured, and would wait for everybody else's work.
+            self._stream = cupy.cuda.Stream(non_blocking=True)
+        self.name = f"{properties['name'].decode()} (cuda:{self._device.id})"
+        self._by_tf32 = precision == "tf32"
+        self._blas: _Blas | None = None
+
+    @contextlib.contextmanager
+    def _current(self) -> Iterator[None]:
+        with self._device, self._stream:
+            yield
+
+    # -- memory -------------------------------------------------------------------------------
+
+    def free_bytes(self) -> int:
+        """Return what the driver has left, and what CuPy keeps without using it."""
+        with self._device:
+            free: int = runtime.memGetInfo()[0]
+            return free + int(cupy.get_default_memory_pool().free_bytes())
+
+    def _allocate(self, nbytes: int) -> tuple[object, int]:
+        with self._current():
+            try:
+                memory = cupy.cuda.alloc(nbytes)
+            except cupy.cuda.memory.OutOfMemoryError as error:
+                raise DeviceMemoryError(
+                    f"{self.name} has {self.free_bytes():,} bytes left; {nbytes:,} more were needed"
+                ) from error
+        return memory, int(memory.ptr)
+
+    def _write(self, target: DeviceArray, array: Array) -> None:
+        with self._current():
+            kind, stream = runtime.memcpyHostToDevice, self._stream.ptr
+            runtime.memcpyAsync(target.address, array.ctypes.data, array.nbytes, kind, stream)
+
+    def _read(self, target: Array, array: DeviceArray) -> None:
+        with self._current():
+            kind, stream = runtime.memcpyDeviceToHost, self._stream.ptr
+            runtime.memcpyAsync(target.ctypes.data, array.address, array.nbytes, kind, stream)
+            self._stream.synchronize()
+
+    def _copy(self, target: DeviceArray, source: DeviceArray) -> None:
+        with self._current():
+            kind, stream = runtime.memcpyDeviceToDevice, self._stream.ptr
+            runtime.memcpyAsync(target.address, source.address, source.nbytes, kind, stream)
+
+    def _zero(self, array: DeviceArray) -> None:
+        with self._current():
+            runtime.memsetAsync(array.address, 0, array.nbytes, self._stream.ptr)
+
+    # -- other libraries' arrays ------------------------------------------------------------------
+
+    def adopt(self, array: Any) -> DeviceArray:
+        """Return a CuPy array, or what speaks DLPack, in its own memory if that is contiguous."""
+        with self._current():  # so that our stream waits for the work that makes the array
+            ours = cupy.ascontiguousarray(cupy.from_dlpack(array))
+        if ours.device.id != self._device.id:
+            raise ValueError(
+                f"an array lies on cuda:{ours.device.id} and the network on {self.name}; make the "
+                f"network under cupy.cuda.Device({ours.device.id}), or move the array"
+            )
+        return DeviceArray(self, ours, int(ours.data.ptr), ours.shape, ours.dtype)
+
+    def export(self, array: DeviceArray) -> Any:
+        """Return a CuPy array over the same memory."""
+        self.synchronize()
+        memory = cupy.cuda.UnownedMemory(
+            array.address, max(array.nbytes, 1), array.memory, self._device.id
+        )
+        pointer = cupy.cuda.MemoryPointer(memory, 0)
+        return cupy.ndarray(array.shape, array.dtype, memptr=pointer)
+
+    # -- work ---------------------------------------------------------------------------------
+
+    def _launch(
+        self,
+        kernel: cuda.Kernel,
+        real: np.dtype[Any],
+        grid: Extent,
+        block: Extent,
+        values: list[np.generic],
+    ) -> None:
+        with self._current():
+            _function(kernel, _C_NAMES[real])(grid, block, tuple(values))
+
+    def gemm(
+        self,
+        out: DeviceArray,
+        a: DeviceArray,
+        b: DeviceArray,
+        *,
+        sizes: tuple[int, int, int],
+        columns: tuple[int, int],
+        transposed: tuple[bool, bool],
+        beta: int,
+    ) -> None:
+        """Compute ``out = a b + beta out`` by cuBLAS."""
+        with self._current():
+            if self._blas is None:
+                self._refuse_in_capture("the start of cuBLAS")
+                self._blas = _Blas(self._stream.ptr, self.empty(WORKSPACE_BYTES, np.uint8))
+            self._blas.gemm(out, a, b, sizes, columns, transposed, beta, by_tf32=self._by_tf32)
+
+    def _capture(self, function: Callable[[], None]) -> Callable[[], None]:
+        with self._current():
+            # What other threads allocate meanwhile is their own affair.
+            self._stream.begin_capture(runtime.streamCaptureModeThreadLocal)
+            try:
+                function()
+            finally:
+                graph = self._stream.end_capture()
+            graph.upload(self._stream)
+
+        def replay() -> None:
+            with self._current():
+                graph.launch(self._stream)
+
+        return replay
+
+    def _synchronize(self) -> None:
+        with self._current():
+            self._stream.synchronize()
+
+
+class _Blas:
+    """A cuBLAS handle on one stream, with a workspace that captured work can use."""
+
+    def __init__(self, stream: int, workspace: DeviceArray) -> None:
+        self._library = library = cuda_probe.load_cublas()
+        self._workspace = workspace  # graphs keep no memory alive
+        handle = ctypes.c_void_p()
+        self._check(library.cublasCreate_v2(ctypes.byref(handle)))
+        self._handle = handle
+        weakref.finalize(self, library.cublasDestroy_v2, handle).atexit = False
+        self._check(library.cublasSetStream_v2(handle, ctypes.c_void_p(stream)))
+        # After the stream, which resets it.
+        address, size = ctypes.c_void_p(workspace.address), ctypes.c_size_t(workspace.nbytes)
+        self._check(library.cublasSetWorkspace_v2(handle, address, size))
+
+    def gemm(
+        self,
+        out: DeviceArray,
+        a: DeviceArray,
+        b: DeviceArray,
+        sizes: tuple[int, int, int],
+        columns: tuple[int, int],
+        transposed: tuple[bool, bool],
+        beta: int,
+        *,
+        by_tf32: bool,
+    ) -> None:
+        """Rows in order are columns in order of the transposed matrix: out^T = b^T a^T."""
+        m, n, k = sizes
+        if out.dtype == np.float64:
+            scalar, kind, compute = ctypes.c_double, _REAL_64, _COMPUTE_64
+        else:
+            scalar, kind = ctypes.c_float, _REAL_32
+            compute = _COMPUTE_32_BY_TF32 if by_tf32 else _COMPUTE_32
+        one, factor = scalar(1), scalar(beta)
+        self._check(
+            self._library.cublasGemmEx(
+                self._handle,
+                int(transposed[1]),
+                int(transposed[0]),
+                *(n, m, k),
+                ctypes.byref(one),
+                *(ctypes.c_void_p(b.address), kind, columns[1]),
+                *(ctypes.c_void_p(a.address), kind, columns[0]),
+                ctypes.byref(factor),
+                *(ctypes.c_void_p(out.address), kind, n),
+                *(compute, _ALGORITHM),
+            )
+        )
+
+    @staticmethod
+    def _check(status: int) -> None:
+        if status == _ALLOCATION_FAILED:
+            raise DeviceMemoryError("cuBLAS could not allocate memory on the device")
+        if status:
+            raise RuntimeError(f"cuBLAS failed with status {status}")

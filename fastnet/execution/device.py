@@ -1,0 +1,322 @@
+"""The device seam: everything that the GPU backend asks of a device, and nothing more.
+
+``CupyDevice`` answers with CuPy and cuBLAS; the tests have a device on which the same kernels run
+on the host. What both must hold to is checked here, once: what a kernel's arguments are, and what
+may not happen while a step is captured.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from fastnet_kernels import cuda
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Extent = tuple[int, ...]
+
+# Room for what one launch leaves to the next, such as partial sums: bytes.
+SCRATCH_BYTES = 1 << 21
+
+
+class CaptureError(RuntimeError):
+    """Something was done while a step is captured that a replay could not repeat."""
+
+
+class DeviceArray:
+    """A contiguous array in a device's memory: an address with a shape and a dtype.
+
+    It can be cut into contiguous parts and reshaped, which is address arithmetic, and nothing
+    else: the host cannot look into it except through ``device.get``.
+
+    Attributes
+    ----------
+    device : Device
+    memory : object
+        What keeps the memory alive.
+    address : int
+    shape : tuple of int
+    dtype : numpy.dtype
+    """
+
+    __slots__ = ("address", "device", "dtype", "memory", "shape")
+
+    def __init__(
+        self, device: Device, memory: object, address: int, shape: Extent, dtype: np.dtype[Any]
+    ) -> None:
+        self.device, self.memory, self.address = device, memory, int(address)
+        self.shape, self.dtype = tuple(map(int, shape)), dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        return f"DeviceArray({self.shape}, {self.dtype}, {self.device.name})"
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return len(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes."""
+        return self.size * self.dtype.itemsize
+
+    def __getitem__(self, index: int | slice) -> DeviceArray:
+        """Return a row, or adjacent rows, in the same memory."""
+        length = self.shape[0]
+        row = math.prod(self.shape[1:]) * self.dtype.itemsize
+        if isinstance(index, slice):
+            begin, end, stride = index.indices(length)
+            if stride != 1:
+                raise TypeError(f"a device array was cut with stride {stride}; expected 1")
+            shape = (max(end - begin, 0), *self.shape[1:])
+        else:
+            begin, shape = range(length)[index], self.shape[1:]
+            if not shape:
+                raise TypeError("an element of a device array was read; use device.get")
+        return DeviceArray(self.device, self.memory, self.address + begin * row, shape, self.dtype)
+
+    def reshape(self, *shape: int) -> DeviceArray:
+        """Return the same memory under another shape of the same size."""
+        if math.prod(shape) != self.size:
+            raise ValueError(f"a device array of shape {self.shape} cannot become {shape}")
+        return DeviceArray(self.device, self.memory, self.address, shape, self.dtype)
+
+    def __iter__(self) -> Iterator[Any]:
+        raise TypeError("a device array cannot be iterated over on the host; use device.get")
+
+
+class Device(ABC):
+    """A device with one stream: what is asked of it happens in order, and perhaps later."""
+
+    name: str
+
+    def __init__(self) -> None:
+        self._capturing = False
+        self._scratch: DeviceArray | None = None
+
+    # -- memory -------------------------------------------------------------------------------
+
+    def empty(self, shape: int | Extent, dtype: Any) -> DeviceArray:
+        """Return new memory with no content to rely on."""
+        self._refuse_in_capture("an allocation")
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        kind = np.dtype(dtype)
+        memory, address = self._allocate(math.prod(shape) * kind.itemsize)
+        return DeviceArray(self, memory, address, shape, kind)
+
+    def put(self, array: Array) -> DeviceArray:
+        """Return a copy of a host array."""
+        result = self.empty(array.shape, array.dtype)
+        self.write(result, array)
+        return result
+
+    def write(self, target: DeviceArray, array: Array) -> None:
+        """Copy a host array of the same shape and dtype into device memory."""
+        self._refuse_in_capture("a copy from the host")
+        if target.shape != array.shape or target.dtype != array.dtype:
+            raise TypeError(
+                f"a host array {array.shape} of {array.dtype} was written to a device array "
+                f"{target.shape} of {target.dtype}; expected the same"
+            )
+        if array.size:
+            self._write(target, np.ascontiguousarray(array))
+
+    def get(self, array: DeviceArray) -> Array:
+        """Return a copy on the host, once all that was asked before is done."""
+        self._refuse_in_capture("a copy to the host")
+        result = np.empty(array.shape, array.dtype)
+        if array.size:
+            self._read(result, array)
+        return result
+
+    def copy(self, target: DeviceArray, source: DeviceArray) -> None:
+        """Copy on the device."""
+        if target.shape != source.shape or target.dtype != source.dtype:
+            raise TypeError(f"{source} was copied to {target}; expected the same shape and dtype")
+        if source.size:
+            self._copy(target, source)
+
+    def zero(self, array: DeviceArray) -> None:
+        """Fill with zeros."""
+        if array.size:
+            self._zero(array)
+
+    def scratch(self, dtype: np.dtype[Any]) -> DeviceArray:
+        """Return room that one launch may fill for the next one."""
+        if self._scratch is None:
+            self._scratch = self.empty(SCRATCH_BYTES, np.uint8)
+        count = SCRATCH_BYTES // dtype.itemsize
+        return DeviceArray(self, self._scratch.memory, self._scratch.address, (count,), dtype)
+
+    # -- work ---------------------------------------------------------------------------------
+
+    def launch(self, name: str, grid: Extent, block: Extent, *arguments: Any) -> None:
+        """Launch a kernel with arguments checked against its declaration.
+
+        Parameters
+        ----------
+        name : str
+            A kernel of ``fastnet_kernels.cuda``.
+        grid, block : tuple of int
+            Blocks, and threads of a block.
+        *arguments
+            A `DeviceArray` for every pointer, a number for every scalar.
+
+        Raises
+        ------
+        TypeError
+            If their number, a dtype or a device is not what the kernel takes.
+        """
+        kernel = cuda.kernels()[name]
+        real, values = self._checked(kernel, arguments)
+        self._launch(kernel, real, grid, block, values)
+
+    def _checked(
+        self, kernel: cuda.Kernel, arguments: tuple[Any, ...]
+    ) -> tuple[np.dtype[Any], list[np.generic]]:
+        """Return the floating type of a launch and its arguments as the kernel takes them."""
+        if len(arguments) != len(kernel.parameters):
+            raise TypeError(
+                f"{kernel.name} was launched with {len(arguments)} arguments; "
+                f"expected {len(kernel.parameters)}"
+            )
+        pairs = list(zip(kernel.parameters, arguments, strict=True))
+        reals = [
+            value.dtype
+            for parameter, value in pairs
+            if parameter.dtype == "real" and isinstance(value, DeviceArray)
+        ]
+        real = reals[0] if reals else np.dtype(np.float32)
+        return real, [self._value(kernel.name, part, value, real) for part, value in pairs]
+
+    def _value(
+        self, kernel: str, parameter: cuda.Parameter, value: Any, real: np.dtype[Any]
+    ) -> np.generic:
+        wanted = real if parameter.dtype == "real" else np.dtype(parameter.dtype)
+        if not parameter.is_pointer:
+            if not isinstance(value, int | float | np.number):
+                raise TypeError(
+                    f"{parameter.name} of {kernel} is a {type(value).__name__}; expected a number"
+                )
+            if wanted.kind == "i" and int(value) != value:
+                raise TypeError(f"{parameter.name} of {kernel} is {value}; expected an integer")
+            number: np.generic = wanted.type(value)
+            return number
+        if not isinstance(value, DeviceArray):
+            raise TypeError(
+                f"{parameter.name} of {kernel} is a {type(value).__name__}; expected a DeviceArray"
+            )
+        if value.device is not self:
+            raise TypeError(f"{parameter.name} of {kernel} is {value}; expected one of {self.name}")
+        if value.dtype != wanted:
+            raise TypeError(f"{parameter.name} of {kernel} is {value}; expected {wanted}")
+        return np.uint64(value.address)
+
+    @abstractmethod
+    def gemm(
+        self,
+        out: DeviceArray,
+        a: DeviceArray,
+        b: DeviceArray,
+        *,
+        sizes: tuple[int, int, int],
+        columns: tuple[int, int],
+        transposed: tuple[bool, bool],
+        beta: int,
+    ) -> None:
+        """Compute ``out = a b + beta out`` for matrices in row order.
+
+        Parameters
+        ----------
+        out, a, b : DeviceArray
+            Flat or not: they are taken from their first element on.
+        sizes : (m, n, k)
+            ``out`` is (m, n), k is what is summed over.
+        columns : (int, int)
+            How many elements of a and of b lie from one row to the next, as they lie in memory.
+        transposed : (bool, bool)
+            Whether a lies in memory as (k, m), and b as (n, k).
+        beta : int
+            1 adds to ``out``, 0 never reads it.
+        """
+
+    # -- order --------------------------------------------------------------------------------
+
+    def capture(self, function: Callable[[], None]) -> Callable[[], None]:
+        """Return what repeats all work that ``function`` asks for; nothing is done now.
+
+        ``function`` must have run before, since a first run may load and allocate. The buffers
+        that it works on must be kept while the result is in use.
+        """
+        self._refuse_in_capture("another capture")
+        self._capturing = True
+        try:
+            return self._capture(function)
+        finally:
+            self._capturing = False
+
+    def synchronize(self) -> None:
+        """Wait until all that was asked is done."""
+        self._refuse_in_capture("a wait for the device")
+        self._synchronize()
+
+    def _refuse_in_capture(self, what: str) -> None:
+        if self._capturing:
+            raise CaptureError(f"{what} within a captured step; do it before the epoch begins")
+
+    # -- what a device must do -----------------------------------------------------------------
+
+    @abstractmethod
+    def free_bytes(self) -> int:
+        """Return how much memory can still be allocated."""
+
+    @abstractmethod
+    def adopt(self, array: Any) -> DeviceArray:
+        """Return somebody else's array on this device, C-contiguous, without a copy."""
+
+    @abstractmethod
+    def export(self, array: DeviceArray) -> Any:
+        """Return an array as the user's library knows it, without a copy, its work done."""
+
+    @abstractmethod
+    def _allocate(self, nbytes: int) -> tuple[object, int]:
+        """Return what keeps new memory alive, and its address."""
+
+    @abstractmethod
+    def _write(self, target: DeviceArray, array: Array) -> None: ...
+
+    @abstractmethod
+    def _read(self, target: Array, array: DeviceArray) -> None: ...
+
+    @abstractmethod
+    def _copy(self, target: DeviceArray, source: DeviceArray) -> None: ...
+
+    @abstractmethod
+    def _zero(self, array: DeviceArray) -> None: ...
+
+    @abstractmethod
+    def _launch(
+        self,
+        kernel: cuda.Kernel,
+        real: np.dtype[Any],
+        grid: Extent,
+        block: Extent,
+        values: list[np.generic],
+    ) -> None: ...
+
+    @abstractmethod
+    def _capture(self, function: Callable[[], None]) -> Callable[[], None]: ...
+
+    @abstractmethod
+    def _synchronize(self) -> None: ...

@@ -1,0 +1,263 @@
+"""The executor on a device: steps run once eagerly, are captured once, and replayed from then on.
+
+It knows the device seam only, so that the tests run all of it on the host.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from types import ModuleType
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fastnet.errors import DeviceMemoryError
+from fastnet.execution import cuda_ops, mathsource
+from fastnet.execution.buffers import CLOCK, SCALARS, TOTALS, Buffer, Control, Data, Update
+from fastnet.execution.device import Device, DeviceArray
+from fastnet.execution.executor import Executor, one_at_a_time
+from fastnet.layers import Dense
+from fastnet.losses import Loss
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+# How long one call may run before the caller looks for Ctrl-C: an epoch of up to a second is one
+# call, and the device is waited for at its end only.
+SECONDS_PER_CALL = 1.0
+# Steps of a call before it is known how long they take.
+FIRST_STEPS = 16
+# Rows that pass through the network together outside of training: enough to fill the device.
+BLOCK_ROWS = 1 << 14
+
+# Scalars, clock and totals lie in one piece of cells of eight bytes, so that one copy reads them all.
+_CELLS = SCALARS + CLOCK + TOTALS
+_CLOCK = slice(SCALARS, SCALARS + CLOCK)
+
+math = mathsource.load("device", cuda_ops)
+
+
+class DeviceExecutor(Executor):
+    """Runs the math as launches on a device.
+
+    A training's buffers are made when it begins, and kept while captured steps point to them.
+    """
+
+    name: ClassVar[str] = "cupy"
+    preparation: ClassVar[str] = "compiling kernels, or loading compiled ones"
+
+    def __init__(
+        self,
+        layers: Sequence[Dense],
+        loss: Loss,
+        dtype: np.dtype[Any],
+        threads: int | None = None,
+        precision: str | None = None,
+    ) -> None:
+        self._on = self.new_device(precision)
+        self.device = self._on.name
+        self._host_control: Control | None = None
+        super().__init__(layers, loss, dtype, threads, precision)
+        self._forget_steps()
+
+    @staticmethod
+    @abstractmethod
+    def new_device(precision: str | None) -> Device:
+        """Return the device to run on."""
+
+    @property
+    def math(self) -> ModuleType:
+        """The functions of ``backprop.py`` over launches."""
+        return math
+
+    # -- where buffers live ---------------------------------------------------------------------
+
+    def empty(self, shape: int | tuple[int, ...], dtype: Any) -> DeviceArray:
+        """Return a new buffer with no content to rely on."""
+        return self._on.empty(shape, dtype)
+
+    def put(self, array: Array | DeviceArray) -> DeviceArray:
+        """Return a device copy of a host array; what is on the device stays where it is."""
+        return array if isinstance(array, DeviceArray) else self._on.put(array)
+
+    def get(self, buffer: DeviceArray) -> Array:
+        """Return a host copy of a buffer."""
+        return self._on.get(buffer)
+
+    def write(self, target: DeviceArray, array: Array) -> None:
+        """Copy a host array into a buffer of the same shape."""
+        self._on.write(target, array)
+
+    def copy(self, target: DeviceArray, source: DeviceArray) -> None:
+        """Copy a buffer into another one of the same shape."""
+        self._on.copy(target, source)
+
+    def zero(self, buffer: DeviceArray) -> None:
+        """Fill a buffer with zeros."""
+        self._on.zero(buffer)
+
+    # -- the few numbers beside them --------------------------------------------------------------
+
+    def new_control(self, rates: Array, scales: Array) -> Control:
+        """Return new scalars on the device, of a run that has not begun."""
+        cells = self.put(np.zeros(_CELLS))
+        clock = cells[_CLOCK]
+        clock.dtype = np.dtype(np.int64)
+        return Control(
+            cells[: _CLOCK.start], clock, cells[_CLOCK.stop :], self.put(rates), self.put(scales)
+        )
+
+    def host(self, control: Control) -> Control:
+        """Return scalars, clock and totals as host arrays; those of the training are kept."""
+        if control is self.control and self._host_control is not None:
+            return self._host_control
+        cells = self.get(_cells_of(control))
+        read = control._replace(
+            scalars=cells[: _CLOCK.start],
+            clock=cells[_CLOCK].view(np.int64),
+            totals=cells[_CLOCK.stop :],
+        )
+        if control is self.control:
+            self._host_control = read
+        return read
+
+    @contextlib.contextmanager
+    def changing(self, control: Control) -> Iterator[Control]:
+        """Give scalars, clock and totals as host arrays and write them back in the end."""
+        now = self.host(control)
+        yield now
+        cells = np.concatenate([now.scalars, now.clock.view(np.float64), now.totals])
+        self.write(_cells_of(control), cells)
+
+    # -- parameters -----------------------------------------------------------------------------
+
+    def is_finite(self) -> bool:
+        """Whether every parameter is finite."""
+        return self.all_finite(self.parameters.theta)
+
+    def all_finite(self, values: DeviceArray) -> bool:
+        """Whether every value of a buffer is finite, looked at where it is."""
+        found = self.put(np.zeros(1, np.int32))
+        cuda_ops.not_finite(found, values)
+        return not self.get(found)[0]
+
+    # -- training -----------------------------------------------------------------------------------
+
+    def load(self, features: Buffer, targets: Array, weights: Array | None, scale: float) -> Data:
+        """Return rows on the device, in the order in which they came."""
+        needed = sum(
+            array.nbytes for array in (features, targets, weights)
+            if array is not None and not isinstance(array, DeviceArray)
+        )  # fmt: skip
+        self._refuse_too_much(needed, f"{len(features):,} rows of data", "train on fewer rows")
+        return super().load(features, targets, weights, scale)
+
+    def block_rows(self, data: Data) -> int:
+        """Return how many of these rows pass through the network together outside of training."""
+        return min(len(data.order), BLOCK_ROWS)
+
+    def training_rows(self, batch_size: int) -> int:
+        """Return how many rows the buffers of a training hold: a whole batch."""
+        return batch_size
+
+    def begin_training(self, data: Data, batch_size: int, update: Update) -> None:
+        """Prepare to train on ``data`` in batches, or say what fits instead."""
+        self._forget_steps()
+        per_row = self._bytes_per_row()
+        free = self._on.free_bytes()
+        self._refuse_too_much(
+            per_row * batch_size,
+            f"a batch of {batch_size:,} rows",
+            f"the largest batch that fits is {free // per_row:,}",
+        )
+        super().begin_training(data, batch_size, update)
+
+    def _bytes_per_row(self) -> int:
+        """Return what `new_work` takes for a row."""
+        table = self.table
+        return (table.values + table.deltas + table.outputs + 3) * self.dtype.itemsize
+
+    def _refuse_too_much(self, needed: int, what: str, cure: str) -> None:
+        free = self._on.free_bytes()
+        if needed > free:
+            raise DeviceMemoryError(
+                f"{what} needs {needed:,} bytes on {self.device}, which has {free:,} free: {cure}"
+            )
+
+    def end_training(self) -> None:
+        """Let go of the captured steps, the rows, and the buffers that only training needs."""
+        self._forget_steps()
+        super().end_training()
+
+    def _forget_steps(self) -> None:
+        self._steps: dict[int, Callable[[], None]] = {}
+        self._have_run: set[int] = set()
+        self._seconds_per_step = 0.0
+
+    def begin_epoch(self, order: Array, rates: Array, scales: Array) -> None:
+        """Write the epoch's order, rates and scales where captured steps look for them."""
+        self.write(self._data.order, order)
+        if self.control.rates.shape != rates.shape:
+            self._forget_steps()
+            self.control = self.control._replace(rates=self.put(rates), scales=self.put(scales))
+        else:
+            self.write(self.control.rates, rates)
+            self.write(self.control.scales, scales)
+        with self.changing(self.control) as control:
+            control.clock[1:] = 0
+            control.totals.fill(0)
+
+    @property
+    def steps_per_call(self) -> int:  # type: ignore[override]
+        """How many steps take about SECONDS_PER_CALL, once that is known."""
+        if self._seconds_per_step:
+            return max(1, int(SECONDS_PER_CALL / self._seconds_per_step))
+        return FIRST_STEPS if self._steps else 1
+
+    @one_at_a_time
+    def run_steps(self, begin: int, end: int) -> None:
+        """Run the steps ``begin`` to ``end`` of the epoch; a bad one stops all that follow."""
+        began = time.perf_counter()
+        known = len(self._steps)
+        total = len(self._data.order)
+        for step in range(begin, end):
+            self._run_step(min(self._batch_size, total - step * self._batch_size))
+        self._host_control = None
+        self.host(self.control)  # waits for the device
+        if known and len(self._steps) == known and end > begin:
+            self._seconds_per_step = (time.perf_counter() - began) / (end - begin)
+
+    def _run_step(self, rows: int) -> None:
+        """Run a step of so many rows: eagerly, then captured, then replayed."""
+        if rows not in self._have_run:
+            self._have_run.add(rows)
+            self._launch_step(rows)
+            return
+        if rows not in self._steps:
+            self._steps[rows] = self._on.capture(lambda: self._launch_step(rows))
+        self._steps[rows]()
+
+    def _launch_step(self, rows: int) -> None:
+        math.step(
+            self.table.records,
+            self._update,
+            self.parameters,
+            self._data,
+            self._training_work,
+            self.control,
+            rows,
+        )
+
+    # -- without training -----------------------------------------------------------------------
+
+    def _room_for(self, features: Buffer) -> tuple[Buffer, Callable[[Buffer, Buffer], None]]:
+        if isinstance(features, DeviceArray):
+            return self.empty((len(features), self.table.outputs), self.dtype), self.copy
+        return super()._room_for(features)
+
+
+def _cells_of(control: Control) -> DeviceArray:
+    first = control.scalars  # the first of the three
+    return DeviceArray(first.device, first.memory, first.address, (_CELLS,), first.dtype)

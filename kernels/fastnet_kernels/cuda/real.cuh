@@ -1,0 +1,6 @@
+// The floating type of parameters, activations and gradients.
+#pragma once
+
+#ifndef REAL
+#define REAL float
+#endif

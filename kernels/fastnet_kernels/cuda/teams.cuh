@@ -1,0 +1,102 @@
+// Teams: the threads that share one row of a matrix, and what they find out together.
+//
+// A Warp is enough for rows of some hundred columns; a Block takes rows of any width. A kernel over
+// rows is written once for both. Member k of a team takes the columns k, k + size, ... Every result
+// is the same, to the bit, on all members, and does not depend on the order in which threads run.
+#pragma once
+
+#define ALL_LANES 0xffffffffu
+
+struct Add {
+  template <class T> __device__ __forceinline__ T operator()(T a, T b) const { return a + b; }
+};
+struct Larger {
+  template <class T> __device__ __forceinline__ T operator()(T a, T b) const { return b > a ? b : a; }
+};
+struct Smaller {
+  template <class T> __device__ __forceinline__ T operator()(T a, T b) const { return b < a ? b : a; }
+};
+
+// Exchanging with the lane whose number differs in one bit gives both the same pair to combine.
+template <class T, class Combine>
+__device__ __forceinline__ T over_warp(T value, Combine combine) {
+  #pragma unroll
+  for (int distance = 16; distance; distance >>= 1) {
+    value = combine(value, __shfl_xor_sync(ALL_LANES, value, distance));
+  }
+  return value;
+}
+
+struct Warp {
+  __device__ __forceinline__ int member() const { return threadIdx.x & 31; }
+  __device__ __forceinline__ int size() const { return 32; }
+
+  template <class T, class Combine>
+  __device__ __forceinline__ T all(T value, Combine combine) const {
+    return over_warp(value, combine);
+  }
+};
+
+struct Block {
+  double* shared;  // 32 places, one for every warp that a block can have
+
+  __device__ __forceinline__ int member() const { return threadIdx.x; }
+  __device__ __forceinline__ int size() const { return blockDim.x; }
+
+  template <class T, class Combine>
+  __device__ __forceinline__ T all(T value, Combine combine) const {
+    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, warps = blockDim.x >> 5;
+    value = over_warp(value, combine);
+    __syncthreads();  // what the last call left here may still be read
+    if (lane == 0) shared[warp] = double(value);
+    __syncthreads();
+    // Spare lanes repeat the first warp's value: harmless to Larger and Smaller; Add leaves it out.
+    value = T(shared[lane < warps ? lane : 0]);
+    return over_warp(spare(value, lane >= warps, combine), combine);
+  }
+
+ private:
+  template <class T> __device__ __forceinline__ static T spare(T value, bool is_spare, Add) {
+    return is_spare ? T(0) : value;
+  }
+  template <class T, class Combine>
+  __device__ __forceinline__ static T spare(T value, bool, Combine) {
+    return value;
+  }
+};
+
+// The row that this thread works on where each warp has one, and where each block has one.
+__device__ __forceinline__ int row_of_warp() {
+  return int((blockIdx.x * blockDim.x + threadIdx.x) >> 5);
+}
+__device__ __forceinline__ int row_of_block() { return int(blockIdx.x); }
+
+template <class T, class Team>
+__device__ __forceinline__ T sum(const Team& team, T value) {
+  return team.all(value, Add());
+}
+
+// The first position of the largest element. Every member begins with the first element, so that
+// those without a column of their own have something to compare.
+template <class T, class Team>
+__device__ __forceinline__ int argmax(const Team& team, const T* x, int columns) {
+  T largest = x[0];
+  int position = 0;
+  for (int j = team.member(); j < columns; j += team.size()) {
+    if (x[j] > largest) {
+      largest = x[j];
+      position = j;
+    }
+  }
+  const T top = team.all(largest, Larger());
+  return team.all(largest == top ? position : columns, Smaller());
+}
+
+template <class T, class Team>
+__device__ __forceinline__ T largest_of(const Team& team, const T* x, int columns) {
+  T largest = x[0];
+  for (int j = team.member(); j < columns; j += team.size()) {
+    largest = x[j] > largest ? x[j] : largest;
+  }
+  return team.all(largest, Larger());
+}
