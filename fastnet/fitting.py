@@ -16,12 +16,13 @@ from fastnet.callbacks import Callback, EpochEnd
 from fastnet.data import splits
 from fastnet.data.targets import Codec
 from fastnet.errors import DivergenceError, TrainingInterrupted
-from fastnet.execution.buffers import Data
+from fastnet.execution.buffers import Buffer, Data
 from fastnet.history import History
 from fastnet.optimizers import Optimizer
 from fastnet.randomness import VALIDATION_SPLIT, SeedProvider
 
 if TYPE_CHECKING:
+    from fastnet.execution.executor import Executor
     from fastnet.network import Network
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -29,18 +30,22 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True)
 class Rows:
-    """Checked rows: features, targets as the math takes them, and weights or None."""
+    """Checked rows: features, targets as the math takes them, and weights or None.
 
-    features: Array
+    Features that came on a GPU are buffers there.
+    """
+
+    features: Buffer
     targets: Array
     weights: Array | None
 
     def __len__(self) -> int:
         return len(self.features)
 
-    def __getitem__(self, index: Array) -> Rows:
+    def part(self, index: Array, executor: Executor) -> Rows:
+        """Return some of the rows."""
         weights = None if self.weights is None else self.weights[index]
-        return Rows(self.features[index], self.targets[index], weights)
+        return Rows(executor.take(self.features, index), self.targets[index], weights)
 
     @property
     def total_weight(self) -> float:
@@ -67,7 +72,8 @@ def split_validation(
     share = checks.real_number(validation, "validation", above=0, below=1)
     labels = codec.strata(rows.targets)
     kept, held_back = splits.stratified_split(labels, share, network.seed, VALIDATION_SPLIT)
-    training, held = rows[kept], rows[held_back]
+    executor = network.executor
+    training, held = rows.part(kept, executor), rows.part(held_back, executor)
     for part, name in ((training, "train"), (held, "validate")):
         if not part.total_weight:
             raise ValueError(

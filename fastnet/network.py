@@ -12,10 +12,10 @@ import numpy as np
 
 from fastnet import checks, fitting, losses
 from fastnet.callbacks import Callback
-from fastnet.data import arrays, targets
+from fastnet.data import arrays, placement, targets
 from fastnet.data.targets import Codec
 from fastnet.execution import codes, registry
-from fastnet.execution.buffers import Data
+from fastnet.execution.buffers import Buffer, Data
 from fastnet.execution.executor import LayerTrace, Snapshot
 from fastnet.fitting import Rows
 from fastnet.history import History
@@ -375,7 +375,7 @@ class Network:
         TypeError, ValueError
             If X does not fit the network.
         """
-        return self.executor.predict(self._features(X), self.input_scale)
+        return self._where_it_was(X, self.executor.predict(self._features(X), self.input_scale))
 
     def predict(self, X: Any) -> Array:
         """Return class labels as they were given, or values for regression.
@@ -396,12 +396,17 @@ class Network:
         TypeError, ValueError
             If X does not fit the network.
         """
+        return self._where_it_was(X, self._predict(self._features(X)))
+
+    def _predict(self, features: Buffer) -> Array:
         codec, last = self.codec, self.layers[-1]
-        if codec.task == "regression":
-            values = self.forward(X)
-            return values[:, 0] if codec.vector and last.outputs == 1 else values
+        is_regression = codec.task == "regression"
         # Classes are decided on logits: outputs that have saturated are equal, logits are not.
-        z = self.executor.predict(self._features(X), self.input_scale, logits=True)
+        z = self.executor.on_host(
+            self.executor.predict(features, self.input_scale, logits=not is_regression)
+        )
+        if is_regression:
+            return z[:, 0] if codec.vector and last.outputs == 1 else z
         above: Array = z > z.dtype.type(last.activation.score_threshold)
         if codec.classes is None:
             return above.astype(np.int64)
@@ -436,8 +441,9 @@ class Network:
                 f"the network's outputs are no probabilities (task {self.task_in_use}, last "
                 f"activation {last}); use forward(X) for the raw outputs"
             )
-        p = self.forward(X)
-        return np.concatenate([1 - p, p], axis=1) if p.shape[1] == 1 else p
+        p = self.executor.on_host(self.executor.predict(self._features(X), self.input_scale))
+        both = np.concatenate([1 - p, p], axis=1) if p.shape[1] == 1 else p
+        return self._where_it_was(X, both)
 
     def evaluate(self, X: Any, y: Any, *, sample_weight: Any = None) -> dict[str, float]:
         """Return ``loss`` with ``accuracy`` (classification) or ``r2`` (regression).
@@ -473,11 +479,11 @@ class Network:
         return result | {"r2": self._r2(rows)}
 
     def _r2(self, rows: Rows) -> float:
-        outputs = self.executor.predict(rows.features, self.input_scale).astype(np.float64)
+        outputs = self.executor.on_host(self.executor.predict(rows.features, self.input_scale))
         w = np.ones(len(rows)) if rows.weights is None else rows.weights.astype(np.float64)
         t = rows.targets.astype(np.float64)
         with np.errstate(all="ignore"):  # an overflow shows in the result, which is not finite
-            residual = w @ (t - outputs) ** 2
+            residual = w @ (t - outputs.astype(np.float64)) ** 2
             spread = w @ (t - np.average(t, axis=0, weights=w)) ** 2
             counted = t[w > 0]
             varies = counted.max(axis=0) > counted.min(axis=0)
@@ -541,6 +547,7 @@ class Network:
     ) -> tuple[Rows, Codec]:
         """Check rows and encode their targets; nothing of the network changes."""
         features = self._features(X, names[0])
+        y, sample_weight = self._on_host(y, names[1]), self._on_host(sample_weight, "sample_weight")
         last = self.layers[-1]
         encoded, codec = targets.encode(
             y,
@@ -558,8 +565,19 @@ class Network:
         weights = arrays.sample_weights(sample_weight, len(features), self.dtype)
         return Rows(features, encoded, weights), codec
 
-    def _features(self, X: Any, name: str = "X") -> Array:
+    def _features(self, X: Any, name: str = "X") -> Buffer:
+        if placement.is_on_gpu(X):
+            return self.executor.adopt(X, name)
         return arrays.features(X, self.dtype, inputs=self.layers[0].inputs, name=name)
+
+    def _on_host(self, values: Any, name: str) -> Any:
+        """Return targets and weights on the host, where they are checked and encoded."""
+        return self.executor.fetch(values, name) if placement.is_on_gpu(values) else values
+
+    def _where_it_was(self, X: Any, result: Buffer) -> Array:
+        """Return a result in the memory in which X lies."""
+        array: Array = self.executor.export(result) if placement.is_on_gpu(X) else result
+        return array
 
     def _load(self, rows: Rows) -> Data:
         return self.executor.load(rows.features, rows.targets, rows.weights, self.input_scale)

@@ -11,7 +11,8 @@ import numpy as np
 
 from fastnet import activations, checks, losses, optimizers
 from fastnet.callbacks import Callback
-from fastnet.data import arrays, catalogue, splits, targets
+from fastnet.data import arrays, catalogue, placement, splits, targets
+from fastnet.execution import registry
 from fastnet.history import History
 from fastnet.layers import MOST_UNITS, Dense
 from fastnet.losses import Loss
@@ -250,7 +251,7 @@ def prepare(
                 "y is missing: expected train(X, y) with one target per row, or the name of a "
                 "data set, as in train('digits')"
             )
-        X, targets_ = arrays.matrix(data), y
+        X, targets_ = _matrix(data), _on_host(y, of_network["backend"])
         scale = 1.0 if input_scale is None else input_scale
     survey = targets.survey(targets_, len(X), task)
     if survey.kind == "labels" and survey.outputs > max(10, len(X) // 2):
@@ -264,12 +265,29 @@ def prepare(
     )
     # All rows are checked here, those kept back for the test as well.
     rows, codec = network.rows(X, targets_, sample_weight, codec=None, training=True)
-    X, y, weights = rows.features, survey.targets, rows.weights
+    X, y, weights, take = rows.features, survey.targets, rows.weights, network.executor.take
     if isinstance(data, str):
         return Prepared(network, X, y, known.X_test, known.y_test, weights, codec)
     kept, held_back = splits.stratified_split(survey.strata, splits.TEST_FRACTION, network.seed)
     kept_weights = None if weights is None else weights[kept]
-    return Prepared(network, X[kept], y[kept], X[held_back], y[held_back], kept_weights, codec)
+    return Prepared(
+        network, take(X, kept), y[kept], take(X, held_back), y[held_back], kept_weights, codec
+    )
+
+
+def _matrix(X: Any) -> Any:
+    """Return rows that are checked; those on a GPU are the network's to check."""
+    if not placement.is_on_gpu(X):
+        return arrays.matrix(X)
+    arrays.check_shape(tuple(X.shape), inputs=None, name="X")
+    return X
+
+
+def _on_host(y: Any, backend: str | None) -> Any:
+    """Return targets on the host, from which the network's outputs are decided."""
+    if not placement.is_on_gpu(y):
+        return y
+    return registry.executor_class(registry.choose(backend)[0]).fetch(y, "y")
 
 
 def run(prepared: Prepared, **of_fit: Any) -> TrainResult:

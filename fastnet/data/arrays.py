@@ -41,19 +41,26 @@ def features(X: Any, dtype: np.dtype[Any], *, inputs: int | None = None, name: s
 def matrix(X: Any, *, inputs: int | None = None, name: str = "X") -> Array:
     """Return ``X`` as a checked matrix of finite real numbers, in whatever dtype it has."""
     array = as_array(X, name)
-    if array.ndim != 2:
+    check_shape(array.shape, inputs=inputs, name=name)
+    require_finite(array, name)
+    return array
+
+
+def check_shape(shape: tuple[int, ...], *, inputs: int | None, name: str) -> None:
+    """Raise ValueError unless it is (rows, features) with neither of them 0."""
+    if len(shape) != 2:
         hint = {
             1: f"one sample is {name}.reshape(1, -1), one feature is {name}.reshape(-1, 1)",
             0: "pass one row per sample, one column per feature",
-        }.get(array.ndim, f"flatten each sample with {name}.reshape(len({name}), -1)")
+        }.get(len(shape), f"flatten each sample with {name}.reshape(len({name}), -1)")
         raise ValueError(
-            f"{name} has {array.ndim} dimension(s), shape {array.shape}; expected two, "
+            f"{name} has {len(shape)} dimension(s), shape {shape}; expected two, "
             f"(rows, features): {hint}"
         )
-    rows, columns = array.shape
+    rows, columns = shape
     if rows == 0 or columns == 0:
         raise ValueError(
-            f"{name} is empty, shape {array.shape}; expected at least one row and one feature"
+            f"{name} is empty, shape {shape}; expected at least one row and one feature"
         )
     if rows > MOST_ROWS:
         raise ValueError(f"{name} has {rows} rows; expected at most {MOST_ROWS}: train in parts")
@@ -62,8 +69,6 @@ def matrix(X: Any, *, inputs: int | None = None, name: str = "X") -> Array:
             f"{name} has {columns} feature(s) per row; the network takes {inputs}: "
             f"pass the same features it was made for"
         )
-    require_finite(array, name)
-    return array
 
 
 def in_dtype(array: Array, dtype: np.dtype[Any], name: str) -> Array:
@@ -113,7 +118,7 @@ def refuse_sparse_and_masked(values: Any, name: str) -> None:
         )
 
 
-def require_real(array: Array, name: str) -> None:
+def require_real(array: Any, name: str) -> None:
     """Raise TypeError unless the elements are booleans, integers or real floats."""
     if array.dtype.kind not in "biuf":
         kind = {"c": "complex numbers", "O": "Python objects", "U": "text", "S": "text"}.get(

@@ -309,6 +309,15 @@ def adam_step(
     _over("adam_step", theta, m, v, gradient, scalars, clock, beta_1, beta_2, epsilon)
 
 
+def take_rows(out: DeviceArray, rows: DeviceArray, index: DeviceArray) -> None:
+    """out_i = rows[index_i], byte by byte, in any dtype; no op, but a kernel beside."""
+    if out.size:
+        count, width = len(out), out.nbytes // len(out)
+        device, grid = out.device, _tiles(count, width)
+        target, source = out.in_bytes(), rows.in_bytes()
+        device.launch("take_rows", grid, TILE, target, source, index, count, width)
+
+
 def not_finite(found: DeviceArray, values: DeviceArray) -> None:
     """Set ``found`` (1,) int32 to 1 if a value is NaN or infinite; no op, but a kernel beside."""
     if values.size:

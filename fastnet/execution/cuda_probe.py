@@ -176,9 +176,10 @@ def _driver_version() -> str:
             f"and fastnet needs {min(DRIVERS)} or newer",
             f"update the driver: {choices}",
         )
+    enough = f" to {DRIVERS[built]} or newer" if built in DRIVERS else ""
     raise _Missing(
         f"the NVIDIA driver supports CUDA {_dotted(driver)}, and this CuPy is built for {built}",
-        f"{_replace(driver // 1000)}; or update the driver to {DRIVERS.get(built, 'a')} or newer",
+        f"{_replace(driver // 1000)}; or update the driver{enough}",
     )
 
 

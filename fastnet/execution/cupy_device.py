@@ -18,6 +18,7 @@ import numpy as np
 from cupy.cuda import runtime
 from fastnet_kernels import cuda
 
+from fastnet.data import arrays
 from fastnet.errors import DeviceMemoryError
 from fastnet.execution import cuda_probe
 from fastnet.execution.device import Array, Device, DeviceArray, Extent
@@ -30,6 +31,13 @@ _REAL_32, _REAL_64 = 0, 1
 _COMPUTE_32, _COMPUTE_64, _COMPUTE_32_BY_TF32 = 68, 70, 77
 _ALGORITHM = -1  # its own choice
 _ALLOCATION_FAILED = 3
+
+
+def fetch(values: Any) -> Array:
+    """Return a copy of a GPU's array on the host."""
+    result: Array = cupy.asnumpy(cupy.from_dlpack(values))
+    return result
+
 
 _C_NAMES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 
@@ -112,15 +120,19 @@ class CupyDevice(Device):
 
     # -- other libraries' arrays ------------------------------------------------------------------
 
-    def adopt(self, array: Any) -> DeviceArray:
-        """Return a CuPy array, or what speaks DLPack, in its own memory if that is contiguous."""
-        with self._current():  # so that our stream waits for the work that makes the array
-            ours = cupy.ascontiguousarray(cupy.from_dlpack(array))
-        if ours.device.id != self._device.id:
+    def adopt(self, array: Any, dtype: np.dtype[Any], name: str) -> DeviceArray:
+        """Return a CuPy array, or what speaks DLPack, in its own memory if that will do."""
+        number = int(array.__dlpack_device__()[1])
+        if number != self._device.id:
             raise ValueError(
-                f"an array lies on cuda:{ours.device.id} and the network on {self.name}; make the "
-                f"network under cupy.cuda.Device({ours.device.id}), or move the array"
+                f"{name} lies on cuda:{number} and the network on {self.name}; make the network "
+                f"under cupy.cuda.Device({number}), or move {name}"
             )
+        with self._current():  # so that our stream waits for the work that makes the array
+            theirs = cupy.from_dlpack(array)
+            arrays.require_real(theirs, name)
+            kind = theirs.dtype if theirs.dtype == np.uint8 else dtype
+            ours = cupy.ascontiguousarray(theirs, kind)
         return DeviceArray(self, ours, int(ours.data.ptr), ours.shape, ours.dtype)
 
     def export(self, array: DeviceArray) -> Any:
@@ -213,11 +225,12 @@ class _Blas:
     ) -> None:
         """Rows in order are columns in order of the transposed matrix: out^T = b^T a^T."""
         m, n, k = sizes
-        if out.dtype == np.float64:
-            scalar, kind, compute = ctypes.c_double, _REAL_64, _COMPUTE_64
-        else:
-            scalar, kind = ctypes.c_float, _REAL_32
-            compute = _COMPUTE_32_BY_TF32 if by_tf32 else _COMPUTE_32
+        is_double = out.dtype == np.float64
+        kind = _REAL_64 if is_double else _REAL_32
+        single = _COMPUTE_32_BY_TF32 if by_tf32 else _COMPUTE_32
+        compute = _COMPUTE_64 if is_double else single
+        scalar: type[ctypes.c_float | ctypes.c_double]
+        scalar = ctypes.c_double if is_double else ctypes.c_float
         one, factor = scalar(1), scalar(beta)
         self._check(
             self._library.cublasGemmEx(

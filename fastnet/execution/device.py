@@ -92,6 +92,12 @@ class DeviceArray:
             raise ValueError(f"a device array of shape {self.shape} cannot become {shape}")
         return DeviceArray(self.device, self.memory, self.address, shape, self.dtype)
 
+    def in_bytes(self) -> DeviceArray:
+        """Return the same memory as bytes."""
+        return DeviceArray(
+            self.device, self.memory, self.address, (self.nbytes,), np.dtype(np.uint8)
+        )
+
     def __iter__(self) -> Iterator[Any]:
         raise TypeError("a device array cannot be iterated over on the host; use device.get")
 
@@ -282,8 +288,11 @@ class Device(ABC):
         """Return how much memory can still be allocated."""
 
     @abstractmethod
-    def adopt(self, array: Any) -> DeviceArray:
-        """Return somebody else's array on this device, C-contiguous, without a copy."""
+    def adopt(self, array: Any, dtype: np.dtype[Any], name: str) -> DeviceArray:
+        """Return somebody else's array on this device, C-contiguous, as uint8 or ``dtype``.
+
+        It is the same memory where it is such an array already. ``name`` is the argument's.
+        """
 
     @abstractmethod
     def export(self, array: DeviceArray) -> Any:

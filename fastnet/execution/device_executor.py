@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from fastnet.data import arrays
 from fastnet.errors import DeviceMemoryError
 from fastnet.execution import cuda_ops, mathsource
 from fastnet.execution.buffers import CLOCK, SCALARS, TOTALS, Buffer, Control, Data, Update
@@ -32,7 +33,7 @@ FIRST_STEPS = 16
 # Rows that pass through the network together outside of training: enough to fill the device.
 BLOCK_ROWS = 1 << 14
 
-# Scalars, clock and totals lie in one piece of cells of eight bytes, so that one copy reads them all.
+# Scalars, clock and totals lie in one piece, cells of eight bytes: one copy reads them all.
 _CELLS = SCALARS + CLOCK + TOTALS
 _CLOCK = slice(SCALARS, SCALARS + CLOCK)
 
@@ -98,6 +99,39 @@ class DeviceExecutor(Executor):
         """Fill a buffer with zeros."""
         self._on.zero(buffer)
 
+    # -- arrays of a GPU that the user hands over -------------------------------------------------
+
+    def adopt(self, values: Any, name: str) -> DeviceArray:
+        """Return features that lie on this device, in their own memory if that will do."""
+        if isinstance(values, DeviceArray):  # part of what was adopted before
+            return values
+        arrays.check_shape(tuple(values.shape), inputs=self.layers[0].inputs, name=name)
+        result = self._on.adopt(values, self.dtype, name)
+        if result.dtype != np.uint8 and not self.all_finite(result):
+            arrays.features(
+                self.fetch(values, name), self.dtype, name=name
+            )  # says which, and where
+            raise ValueError(f"{name} has values that are NaN or infinite; replace or drop them")
+        return result
+
+    def export(self, result: Array | DeviceArray) -> Any:
+        """Return a result as an array on this device; text stays on the host."""
+        if isinstance(result, DeviceArray):
+            return self._on.export(result)
+        return result if result.dtype.kind in "OSU" else self._on.export(self._on.put(result))
+
+    def on_host(self, result: Array | DeviceArray) -> Array:
+        """Return what `predict` returned as a host array."""
+        return self.get(result) if isinstance(result, DeviceArray) else result
+
+    def take(self, rows: Buffer, index: Array) -> Buffer:
+        """Return some rows of a matrix, in a new one where the matrix is."""
+        if not isinstance(rows, DeviceArray):
+            return rows[index]
+        result = self.empty((len(index), *rows.shape[1:]), rows.dtype)
+        cuda_ops.take_rows(result, rows, self.put(index.astype(np.int32)))
+        return result
+
     # -- the few numbers beside them --------------------------------------------------------------
 
     def new_control(self, rates: Array, scales: Array) -> Control:
@@ -143,7 +177,7 @@ class DeviceExecutor(Executor):
         cuda_ops.not_finite(found, values)
         return not self.get(found)[0]
 
-    # -- training -----------------------------------------------------------------------------------
+    # -- training -------------------------------------------------------------------------------
 
     def load(self, features: Buffer, targets: Array, weights: Array | None, scale: float) -> Data:
         """Return rows on the device, in the order in which they came."""

@@ -161,6 +161,34 @@ class Executor:
         self.copy(result, buffer)
         return result
 
+    # -- arrays of a GPU that the user hands over -------------------------------------------------
+
+    @staticmethod
+    def fetch(values: Any, name: str) -> Array:
+        """Return a host copy of an array that lies on a GPU, where this backend uses one."""
+        raise TypeError(
+            f"{name} is a {type(values).__module__}.{type(values).__qualname__} in the memory of a "
+            f"GPU, where the network does not run; make the network with backend='cupy', or pass "
+            f"a copy on the host, such as cupy.asnumpy({name}) or {name}.cpu()"
+        )
+
+    def adopt(self, values: Any, name: str) -> Buffer:
+        """Return features that lie on a GPU as a buffer, checked as those on the host are."""
+        return self.fetch(values, name)
+
+    def export(self, result: Any) -> Any:
+        """Return a result where the user's own arrays are."""
+        return result
+
+    def on_host(self, result: Buffer) -> Array:
+        """Return what `predict` returned as a host array."""
+        array: Array = result
+        return array
+
+    def take(self, rows: Buffer, index: Array) -> Buffer:
+        """Return some rows of a matrix, in a new one."""
+        return rows[index]
+
     # -- the few numbers beside them ------------------------------------------------------------
 
     def new_control(self, rates: Array, scales: Array) -> Control:

@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from cuda_host.module import HostModule
 from fastnet_kernels import cuda
 
+from cuda_host.module import HostModule
+from fastnet.data import arrays
 from fastnet.errors import DeviceMemoryError
 from fastnet.execution.device import Array, Device, DeviceArray, Extent
 
@@ -23,7 +24,10 @@ class OnDevice:
     """Somebody else's array on the host device: it tells where it is, as DLPack has it."""
 
     def __init__(self, array: Array) -> None:
-        self.array = array
+        self.array, self.shape, self.dtype = array, array.shape, array.dtype
+
+    def __len__(self) -> int:
+        return len(self.array)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return (2, 0)  # kDLCUDA
@@ -106,8 +110,10 @@ class HostDevice(Device):
     def _zero(self, array: DeviceArray) -> None:
         self._do("zero", lambda: _assign(array, 0))
 
-    def adopt(self, array: Any) -> DeviceArray:
-        return self.wrap(np.ascontiguousarray(array.array))
+    def adopt(self, array: Any, dtype: np.dtype[Any], name: str) -> DeviceArray:
+        arrays.require_real(array, name)
+        kind = array.dtype if array.dtype == np.uint8 else dtype
+        return self.wrap(np.ascontiguousarray(array.array, kind))
 
     def export(self, array: DeviceArray) -> Any:
         return OnDevice(_view(array))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import numpy as np
 import pytest
+
 from cuda_host.device import HostDevice
 from cuda_host.module import has_compiler
-
 from fastnet.execution import registry
+from fastnet.execution.device import Array
 from fastnet.execution.device_executor import DeviceExecutor
 from fastnet.execution.registry import BackendStatus
 
@@ -29,6 +32,10 @@ class HostExecutor(DeviceExecutor):
         device = cls.make()
         device.precision = precision
         return device
+
+    @staticmethod
+    def fetch(values: Any, name: str) -> Array:
+        return np.array(values.array)
 
 
 @contextmanager

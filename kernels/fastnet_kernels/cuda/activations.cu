@@ -31,7 +31,7 @@ __device__ __forceinline__ REAL slope_times(REAL d, REAL a, int activation, REAL
 }
 
 // z (rows, columns) += bias (columns,), a (rows, columns) = f(z); a may be z.
-extern "C" __global__ void __launch_bounds__(256) bias_activation(
+extern "C" __global__ void __launch_bounds__(256, 1) bias_activation(
     REAL* a, REAL* z, const REAL* __restrict__ bias,
     int activation, double alpha, int rows, int columns) {
   const int j = blockIdx.x * blockDim.x + threadIdx.x;
@@ -46,7 +46,7 @@ extern "C" __global__ void __launch_bounds__(256) bias_activation(
 }
 
 // a (rows, columns) = f(z); a may be z. Softmax has kernels of its own.
-extern "C" __global__ void __launch_bounds__(256) activation(
+extern "C" __global__ void __launch_bounds__(256, 1) activation(
     REAL* a, const REAL* z, int activation, double alpha, int rows, int columns) {
   const int j = blockIdx.x * blockDim.x + threadIdx.x;
   if (j >= columns) return;
@@ -57,7 +57,7 @@ extern "C" __global__ void __launch_bounds__(256) activation(
 }
 
 // d (rows, columns) *= f'(z), from a (rows, columns) alone.
-extern "C" __global__ void __launch_bounds__(256) activation_backward(
+extern "C" __global__ void __launch_bounds__(256, 1) activation_backward(
     REAL* __restrict__ d, const REAL* __restrict__ a,
     int activation, double alpha, int rows, int columns) {
   const int j = blockIdx.x * blockDim.x + threadIdx.x;
@@ -71,7 +71,7 @@ extern "C" __global__ void __launch_bounds__(256) activation_backward(
 // out (chunks, columns): row c is the sum of chunk c of the rows of d (rows, columns), plus itself
 // if beta is 1. With one chunk that is the column sum; several are summed by a second launch. The
 // block (32, 8) has 32 columns, whose eight partial sums are added in a fixed order.
-extern "C" __global__ void __launch_bounds__(256) column_sum(
+extern "C" __global__ void __launch_bounds__(256, 1) column_sum(
     REAL* __restrict__ out, const REAL* __restrict__ d, int beta, int rows, int columns, int chunk) {
   __shared__ REAL partial[8][32];
   const int j = blockIdx.x * 32 + threadIdx.x, begin = blockIdx.y * chunk;
@@ -102,7 +102,7 @@ __device__ __forceinline__ void softmax_row(const Team& team, REAL* a, const REA
 }
 
 // a (rows, columns) = softmax of every row of z, a warp for each.
-extern "C" __global__ void __launch_bounds__(256) softmax(
+extern "C" __global__ void __launch_bounds__(256, 1) softmax(
     REAL* a, const REAL* z, int rows, int columns) {
   const int i = row_of_warp();
   if (i >= rows) return;
@@ -111,7 +111,7 @@ extern "C" __global__ void __launch_bounds__(256) softmax(
 }
 
 // The same, a block for each.
-extern "C" __global__ void __launch_bounds__(256) softmax_wide(
+extern "C" __global__ void __launch_bounds__(256, 1) softmax_wide(
     REAL* a, const REAL* z, int rows, int columns) {
   __shared__ double shared[32];
   const long long at = (long long)row_of_block() * columns;
@@ -129,7 +129,7 @@ __device__ __forceinline__ void softmax_backward_row(
 }
 
 // d (rows, columns) *= the softmax's Jacobian, from a (rows, columns); a warp for each row.
-extern "C" __global__ void __launch_bounds__(256) softmax_backward(
+extern "C" __global__ void __launch_bounds__(256, 1) softmax_backward(
     REAL* __restrict__ d, const REAL* __restrict__ a, int rows, int columns) {
   const int i = row_of_warp();
   if (i >= rows) return;
@@ -138,7 +138,7 @@ extern "C" __global__ void __launch_bounds__(256) softmax_backward(
 }
 
 // The same, a block for each row.
-extern "C" __global__ void __launch_bounds__(256) softmax_backward_wide(
+extern "C" __global__ void __launch_bounds__(256, 1) softmax_backward_wide(
     REAL* __restrict__ d, const REAL* __restrict__ a, int rows, int columns) {
   __shared__ double shared[32];
   const long long at = (long long)row_of_block() * columns;

@@ -19,7 +19,7 @@ extern "C" __global__ void begin_step(
 }
 
 // row_loss, row_hits (rows,), summed in float64 by one block: fixed shares in a fixed order.
-extern "C" __global__ void __launch_bounds__(256) add_losses(
+extern "C" __global__ void __launch_bounds__(256, 1) add_losses(
     double* __restrict__ scalars, const REAL* __restrict__ row_loss,
     const REAL* __restrict__ row_hits, int rows) {
   __shared__ double shared[32];
@@ -51,7 +51,7 @@ extern "C" __global__ void count_step(
 }
 
 // found (1,) becomes 1 if one of the values (size,) is NaN or infinite, and else stays as it is.
-extern "C" __global__ void __launch_bounds__(256) not_finite(
+extern "C" __global__ void __launch_bounds__(256, 1) not_finite(
     int* __restrict__ found, const REAL* __restrict__ values, long long size) {
   const long long stride = (long long)gridDim.x * blockDim.x;
   bool is_bad = false;

@@ -1,4 +1,4 @@
-// gather_features and gather_targets: the rows of a batch, in the epoch's order.
+// gather_features and gather_targets, and take_rows: the rows of a batch, in the epoch's order.
 //
 // Fused: the permutation, the conversion from bytes and the scaling; one-hot rows are written
 // straight from class indices. Never materialised: the data in another dtype or order. Row i of the
@@ -21,14 +21,14 @@ __device__ __forceinline__ void gather_scaled(
 }
 
 // x (rows, columns); features (all rows, columns); order (all rows,); clock (CLOCK,).
-extern "C" __global__ void __launch_bounds__(256) gather_features(
+extern "C" __global__ void __launch_bounds__(256, 1) gather_features(
     REAL* __restrict__ x, const REAL* __restrict__ features, const int* __restrict__ order,
     const long long* __restrict__ clock, int first, double scale, int rows, int columns) {
   gather_scaled(x, features, order, clock, first, scale, rows, columns);
 }
 
 // The same from bytes.
-extern "C" __global__ void __launch_bounds__(256) gather_features_bytes(
+extern "C" __global__ void __launch_bounds__(256, 1) gather_features_bytes(
     REAL* __restrict__ x, const unsigned char* __restrict__ features,
     const int* __restrict__ order, const long long* __restrict__ clock,
     int first, double scale, int rows, int columns) {
@@ -42,7 +42,7 @@ __device__ __forceinline__ void gather_weight(
 }
 
 // t (rows, columns), w (rows,); targets (all rows, columns); weights (all rows,), or empty.
-extern "C" __global__ void __launch_bounds__(256) gather_targets(
+extern "C" __global__ void __launch_bounds__(256, 1) gather_targets(
     REAL* __restrict__ t, REAL* __restrict__ w, const REAL* __restrict__ targets,
     const REAL* __restrict__ weights, int has_weights, const int* __restrict__ order,
     const long long* __restrict__ clock, int first, int rows, int columns) {
@@ -57,7 +57,7 @@ extern "C" __global__ void __launch_bounds__(256) gather_targets(
 }
 
 // The same from class indices (all rows,): one-hot rows, or with one column the index itself.
-extern "C" __global__ void __launch_bounds__(256) gather_targets_classes(
+extern "C" __global__ void __launch_bounds__(256, 1) gather_targets_classes(
     REAL* __restrict__ t, REAL* __restrict__ w, const int* __restrict__ targets,
     const REAL* __restrict__ weights, int has_weights, const int* __restrict__ order,
     const long long* __restrict__ clock, int first, int rows, int columns) {
@@ -68,5 +68,16 @@ extern "C" __global__ void __launch_bounds__(256) gather_targets_classes(
     const int source = of_batch[i], index = targets[source];
     t[(long long)i * columns + j] = columns == 1 ? REAL(index) : REAL(index == j);
     gather_weight(w, weights, has_weights, source, i, j);
+  }
+}
+
+// out (rows, width) bytes = the rows index (rows,) of a matrix whose rows are width bytes long.
+extern "C" __global__ void __launch_bounds__(256, 1) take_rows(
+    unsigned char* __restrict__ out, const unsigned char* __restrict__ source,
+    const int* __restrict__ index, int rows, int width) {
+  const int j = blockIdx.x * blockDim.x + threadIdx.x;
+  if (j >= width) return;
+  for (int i = blockIdx.y * blockDim.y + threadIdx.y; i < rows; i += gridDim.y * blockDim.y) {
+    out[(long long)i * width + j] = source[(long long)index[i] * width + j];
   }
 }

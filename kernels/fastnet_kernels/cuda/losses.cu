@@ -169,7 +169,7 @@ __device__ __forceinline__ void elementwise(
 }
 
 // d, a, z, t (rows, columns); row_loss, row_hits, w (rows,); scalars (SCALARS,).
-extern "C" __global__ void __launch_bounds__(256) elementwise_loss(
+extern "C" __global__ void __launch_bounds__(256, 1) elementwise_loss(
     REAL* __restrict__ d, REAL* __restrict__ row_loss, REAL* __restrict__ row_hits,
     const REAL* a, const REAL* z, const REAL* __restrict__ t, const REAL* __restrict__ w,
     const double* __restrict__ scalars, int loss, int rule, double threshold,
@@ -180,7 +180,7 @@ extern "C" __global__ void __launch_bounds__(256) elementwise_loss(
       Warp(), i, d, row_loss, row_hits, a, z, t, w, scalars, loss, rule, threshold, columns);
 }
 
-extern "C" __global__ void __launch_bounds__(256) elementwise_loss_wide(
+extern "C" __global__ void __launch_bounds__(256, 1) elementwise_loss_wide(
     REAL* __restrict__ d, REAL* __restrict__ row_loss, REAL* __restrict__ row_hits,
     const REAL* a, const REAL* z, const REAL* __restrict__ t, const REAL* __restrict__ w,
     const double* __restrict__ scalars, int loss, int rule, double threshold,
@@ -203,7 +203,7 @@ __device__ __forceinline__ void from_logits(
 }
 
 // d, z, t (rows, columns); row_loss, row_hits, w (rows,); scalars (SCALARS,).
-extern "C" __global__ void __launch_bounds__(256) cross_entropy(
+extern "C" __global__ void __launch_bounds__(256, 1) cross_entropy(
     REAL* __restrict__ d, REAL* __restrict__ row_loss, REAL* __restrict__ row_hits,
     const REAL* __restrict__ z, const REAL* __restrict__ t, const REAL* __restrict__ w,
     const double* __restrict__ scalars, int loss, int activation, int rule, double threshold,
@@ -215,7 +215,7 @@ extern "C" __global__ void __launch_bounds__(256) cross_entropy(
       columns);
 }
 
-extern "C" __global__ void __launch_bounds__(256) cross_entropy_wide(
+extern "C" __global__ void __launch_bounds__(256, 1) cross_entropy_wide(
     REAL* __restrict__ d, REAL* __restrict__ row_loss, REAL* __restrict__ row_hits,
     const REAL* __restrict__ z, const REAL* __restrict__ t, const REAL* __restrict__ w,
     const double* __restrict__ scalars, int loss, int activation, int rule, double threshold,

@@ -9,7 +9,7 @@
   for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < (size);      \
        i += (long long)gridDim.x * blockDim.x)
 
-extern "C" __global__ void __launch_bounds__(256) sgd_step(
+extern "C" __global__ void __launch_bounds__(256, 1) sgd_step(
     REAL* __restrict__ theta, const REAL* __restrict__ gradient,
     const double* __restrict__ scalars, long long size) {
   if (scalars[HALTED] != 0) return;
@@ -17,7 +17,7 @@ extern "C" __global__ void __launch_bounds__(256) sgd_step(
   FOR_EACH_ELEMENT(i, size) theta[i] -= rate * gradient[i];
 }
 
-extern "C" __global__ void __launch_bounds__(256) momentum_step(
+extern "C" __global__ void __launch_bounds__(256, 1) momentum_step(
     REAL* __restrict__ theta, REAL* __restrict__ velocity, const REAL* __restrict__ gradient,
     const double* __restrict__ scalars, double momentum, int nesterov, long long size) {
   if (scalars[HALTED] != 0) return;
@@ -30,7 +30,7 @@ extern "C" __global__ void __launch_bounds__(256) momentum_step(
 }
 
 // clock (CLOCK,). The corrections for the first steps are taken in float64, once per block.
-extern "C" __global__ void __launch_bounds__(256) adam_step(
+extern "C" __global__ void __launch_bounds__(256, 1) adam_step(
     REAL* __restrict__ theta, REAL* __restrict__ m, REAL* __restrict__ v,
     const REAL* __restrict__ gradient, const double* __restrict__ scalars,
     const long long* __restrict__ clock, double beta_1, double beta_2, double epsilon,
