@@ -12,7 +12,12 @@ from fastnet import activations, initializers, losses, optimizers
 from fastnet.callbacks import EpochEnd
 from fastnet.checking import GradientCheck, gradcheck
 from fastnet.comparing import Parity, parity
-from fastnet.errors import BackendUnavailableError, DivergenceError, TrainingInterrupted
+from fastnet.errors import (
+    BackendUnavailableError,
+    DeviceMemoryError,
+    DivergenceError,
+    TrainingInterrupted,
+)
 from fastnet.execution.registry import BackendStatus, backends
 from fastnet.history import History
 from fastnet.layers import Dense
@@ -28,6 +33,7 @@ __all__ = [
     "BackendStatus",
     "BackendUnavailableError",
     "Dense",
+    "DeviceMemoryError",
     "DivergenceError",
     "EpochEnd",
     "GradientCheck",

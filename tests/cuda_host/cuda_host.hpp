@@ -20,11 +20,15 @@
 //  * A thread that has exited is not waited for by block barriers.
 //  * Blocks run one after another, each to its end; those of a cooperative launch in turns.
 //
-// Limits: a fiber is never interrupted, so a loop that waits for memory to change never ends, and
-// races are seen between meeting points only; no dynamic shared memory (extern __shared__), textures
-// or cooperative groups; __launch_bounds__ is not checked; the functions of floating-point numbers
-// are the C library's, which differ from a GPU's by an ulp or two; memory is that of the process,
-// where a wrong address does what it does in C (the sanitizers find it: see sanitized.py).
+// Limits:
+//
+//  * A fiber is never interrupted: a loop that waits for memory to change never ends, and races are
+//    seen between meeting points only.
+//  * No dynamic shared memory (extern __shared__), textures or cooperative groups.
+//  * __launch_bounds__ and the size of shared memory are not checked.
+//  * The floating-point functions are the C library's, which differ from a GPU's by an ulp or two.
+//  * A wrong address does what it does in C; the sanitizers find it (sanitized.py).
+//
 // A shared variable may stand in any function or template, because kernels are included within an
 // unnamed namespace: elsewhere GCC cannot put those of templates into one section with others.
 //
@@ -266,7 +270,8 @@ void come_to(State state, const Site& site) {
 }
 
 void come_to_warp(unsigned mask, unsigned long long brought, int source, const Site& site) {
-    if (!(mask >> current->lane & 1)) fail_at(site, "has a mask without its own lane", current->lane);
+    const int lane = current->lane;
+    if (!(mask >> lane & 1)) fail_at(site, "has a mask without its own lane", lane);
     current->mask = mask;
     current->brought = brought;
     current->source = source;
@@ -495,8 +500,8 @@ void copy(char* to, const char* from) { memcpy(to, from, shared_size()); }
 // -- launches -------------------------------------------------------------------------------------
 
 void prepare_block(Block& block, Fiber* threads, long long index, bool poison) {
-    const unsigned x = unsigned(index % grid_size.x), y = unsigned(index / grid_size.x % grid_size.y);
-    const unsigned z = unsigned(index / grid_size.x / grid_size.y);
+    const unsigned x = unsigned(index % grid_size.x), row = unsigned(index / grid_size.x);
+    const unsigned y = row % grid_size.y, z = row / grid_size.y;
     block.threads = threads;
     block.shared.assign(shared_size(), poison ? char(0xFF) : 0);
     uint3 thread{0, 0, 0};
@@ -628,10 +633,9 @@ int run(const unsigned* grid, const unsigned* block, bool cooperative, unsigned 
         }
         run_together(blocks, together * size_t(threads));
     }
-    // Those in the middle of a kernel can never continue it: they begin anew next time.
+    // Those in the middle of a kernel can never continue it, and stacks may be damaged: begin anew.
     if (failed())
-        for (Fiber& fiber : fibers)
-            if (fiber.state != State::exited) fiber.started = false, fiber.state = State::exited;
+        for (Fiber& fiber : fibers) fiber.started = false;
     return failed();
 }
 
@@ -699,18 +703,20 @@ const char* signature(void (*)(T...)) {
 }  // namespace
 }  // namespace fastnet_host
 
-// What a kernel's library offers.
+// What a kernel's library offers. All else is hidden: a kernel may be called like a function of C.
+#define FASTNET_HOST_PUBLIC extern "C" __attribute__((visibility("default")))
+
 #define FASTNET_HOST_EXPORT(kernel)                                                                \
-    extern "C" int fastnet_host_launch_##kernel(const unsigned* grid, const unsigned* block,       \
-                                                void** values, int cooperative,                    \
-                                                unsigned long long seed, int poison) {             \
+    FASTNET_HOST_PUBLIC int fastnet_host_launch_##kernel(                                          \
+        const unsigned* grid, const unsigned* block, void** values, int cooperative,               \
+        unsigned long long seed, int poison) {                                                     \
         return fastnet_host::launch(&kernel, grid, block, values, cooperative, seed, poison);      \
     }                                                                                              \
-    extern "C" const char* fastnet_host_signature_##kernel() {                                     \
+    FASTNET_HOST_PUBLIC const char* fastnet_host_signature_##kernel() {                            \
         return fastnet_host::signature(&kernel);                                                   \
     }
 
-extern "C" const char* fastnet_host_message() { return fastnet_host::message; }
+FASTNET_HOST_PUBLIC const char* fastnet_host_message() { return fastnet_host::message; }
 
 // -- the language ---------------------------------------------------------------------------------
 
@@ -763,25 +769,29 @@ FASTNET_HOST_INLINE int __all_sync(unsigned mask, int value, FASTNET_HOST_HERE) 
 
 // A lane whose source would be beyond its group of ``width`` lanes keeps its own value.
 template <class T>
-FASTNET_HOST_INLINE T __shfl_sync(unsigned mask, T value, int source, int width = warpSize, FASTNET_HOST_HERE) {
+FASTNET_HOST_INLINE T __shfl_sync(unsigned mask, T value, int source, int width = warpSize,
+                                  FASTNET_HOST_HERE) {
     const int lane = fastnet_host::current->lane, first = lane & ~(width - 1);
     return fastnet_host::shuffle(mask, value, first + (source & (width - 1)), width,
                                  {"__shfl_sync", file, line});
 }
 template <class T>
-FASTNET_HOST_INLINE T __shfl_xor_sync(unsigned mask, T value, int bits, int width = warpSize, FASTNET_HOST_HERE) {
+FASTNET_HOST_INLINE T __shfl_xor_sync(unsigned mask, T value, int bits, int width = warpSize,
+                                      FASTNET_HOST_HERE) {
     const int lane = fastnet_host::current->lane, last = lane | (width - 1), source = lane ^ bits;
     return fastnet_host::shuffle(mask, value, source > last ? lane : source, width,
                                  {"__shfl_xor_sync", file, line});
 }
 template <class T>
-FASTNET_HOST_INLINE T __shfl_down_sync(unsigned mask, T value, unsigned by, int width = warpSize, FASTNET_HOST_HERE) {
+FASTNET_HOST_INLINE T __shfl_down_sync(unsigned mask, T value, unsigned by, int width = warpSize,
+                                       FASTNET_HOST_HERE) {
     const int lane = fastnet_host::current->lane, last = lane | (width - 1);
     return fastnet_host::shuffle(mask, value, by > unsigned(last - lane) ? lane : lane + int(by),
                                  width, {"__shfl_down_sync", file, line});
 }
 template <class T>
-FASTNET_HOST_INLINE T __shfl_up_sync(unsigned mask, T value, unsigned by, int width = warpSize, FASTNET_HOST_HERE) {
+FASTNET_HOST_INLINE T __shfl_up_sync(unsigned mask, T value, unsigned by, int width = warpSize,
+                                     FASTNET_HOST_HERE) {
     const int lane = fastnet_host::current->lane, first = lane & ~(width - 1);
     return fastnet_host::shuffle(mask, value, by > unsigned(lane - first) ? lane : lane - int(by),
                                  width, {"__shfl_up_sync", file, line});

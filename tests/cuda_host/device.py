@@ -113,7 +113,8 @@ class HostDevice(Device):
     def adopt(self, array: Any, dtype: np.dtype[Any], name: str) -> DeviceArray:
         arrays.require_real(array, name)
         kind = array.dtype if array.dtype == np.uint8 else dtype
-        return self.wrap(np.ascontiguousarray(array.array, kind))
+        with np.errstate(over="ignore"):
+            return self.wrap(np.ascontiguousarray(array.array, kind))
 
     def export(self, array: DeviceArray) -> Any:
         return OnDevice(_view(array))

@@ -35,6 +35,7 @@ FOLDER_VARIABLE = "FASTNET_CUDA_HOST_FOLDER"  # where a parent process keeps its
 # Nothing that changes results: no contraction to fma, no assumption that a test could break.
 FLAGS = (
     *("-std=c++17", "-O1", "-g", "-fPIC", "-shared", "-U_FORTIFY_SOURCE"),
+    *("-fvisibility=hidden", "-Wl,-Bsymbolic"),  # several are loaded at once
     *("-ffp-contract=off", "-fno-strict-aliasing", "-fno-math-errno"),
     "-Werror=frame-larger-than=32768",  # of 64 KiB of stack
     *("-Wall", "-Wextra"),
