@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import weakref
 from collections.abc import Callable, Iterator
-from functools import cache
 from typing import Any
 
 import cupy
@@ -21,9 +21,10 @@ from fastnet_kernels import cuda
 from fastnet.data import arrays
 from fastnet.errors import DeviceMemoryError
 from fastnet.execution import cuda_probe
-from fastnet.execution.device import Array, Device, DeviceArray, Extent
+from fastnet.execution.device import Array, Device, DeviceArray, Extent, Product
+from fastnet.execution.lanes import LANES, Work, places
 
-# Bytes that cuBLAS may work in; it recommends 32 MiB for the newest devices, 4 for others.
+# Bytes that cuBLAS may work in on each lane; it recommends 32 MiB for the newest devices.
 WORKSPACE_BYTES = 32 << 20
 
 # cuBLAS's own numbers (library_types.h, cublas_api.h).
@@ -42,14 +43,14 @@ def fetch(values: Any) -> Array:
 _C_NAMES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 
 
-@cache
+@functools.cache
 def _module(file: str, real: str) -> Any:
     """Return a file's kernels, compiled at first use and kept on disk by CuPy."""
     options = ("-std=c++17", f"-DREAL={real}")
     return cupy.RawModule(code=cuda.flattened(file), options=options)
 
 
-@cache
+@functools.cache
 def _function(kernel: cuda.Kernel, real: str) -> Any:
     """Return a kernel that can be launched on any device; CuPy loads it once for each."""
     return _module(kernel.file, real).get_function(kernel.name)
@@ -70,15 +71,17 @@ class CupyDevice(Device):
         with self._device:
             properties = runtime.getDeviceProperties(self._device.id)
             # The default stream cannot be captured, and would wait for everybody else's work.
-            self._stream = cupy.cuda.Stream(non_blocking=True)
+            # Outside of captures everything is asked of the first.
+            self._streams = [cupy.cuda.Stream(non_blocking=True) for _ in range(LANES)]
+        self._stream = self._streams[0]
         self.name = f"{properties['name'].decode()} (cuda:{self._device.id})"
         self._by_tf32 = precision == "tf32"
         self._blas: _Blas | None = None
 
     @contextlib.contextmanager
-    def _current(self) -> Iterator[None]:
-        with self._device, self._stream:
-            yield
+    def _current(self, lane: int = 0) -> Iterator[cupy.cuda.Stream]:
+        with self._device, self._streams[lane] as stream:
+            yield stream
 
     # -- memory -------------------------------------------------------------------------------
 
@@ -109,14 +112,14 @@ class CupyDevice(Device):
             runtime.memcpyAsync(target.ctypes.data, array.address, array.nbytes, kind, stream)
             self._stream.synchronize()
 
-    def _copy(self, target: DeviceArray, source: DeviceArray) -> None:
-        with self._current():
-            kind, stream = runtime.memcpyDeviceToDevice, self._stream.ptr
-            runtime.memcpyAsync(target.address, source.address, source.nbytes, kind, stream)
+    def _copy(self, target: DeviceArray, source: DeviceArray, lane: int) -> None:
+        with self._current(lane) as stream:
+            kind = runtime.memcpyDeviceToDevice
+            runtime.memcpyAsync(target.address, source.address, source.nbytes, kind, stream.ptr)
 
-    def _zero(self, array: DeviceArray) -> None:
-        with self._current():
-            runtime.memsetAsync(array.address, 0, array.nbytes, self._stream.ptr)
+    def _zero(self, array: DeviceArray, lane: int) -> None:
+        with self._current(lane) as stream:
+            runtime.memsetAsync(array.address, 0, array.nbytes, stream.ptr)
 
     # -- other libraries' arrays ------------------------------------------------------------------
 
@@ -153,43 +156,57 @@ class CupyDevice(Device):
         grid: Extent,
         block: Extent,
         values: list[np.generic],
+        lane: int,
     ) -> None:
-        with self._current():
+        with self._current(lane):
             _function(kernel, _C_NAMES[real])(grid, block, tuple(values))
 
-    def gemm(
-        self,
-        out: DeviceArray,
-        a: DeviceArray,
-        b: DeviceArray,
-        *,
-        sizes: tuple[int, int, int],
-        columns: tuple[int, int],
-        transposed: tuple[bool, bool],
-        beta: int,
+    def _gemm(
+        self, out: DeviceArray, a: DeviceArray, b: DeviceArray, product: Product, lane: int
     ) -> None:
-        """Compute ``out = a b + beta out`` by cuBLAS."""
-        with self._current():
+        with self._current(lane) as stream:
             if self._blas is None:
-                self._refuse_in_capture("the start of cuBLAS")
-                self._blas = _Blas(self._stream.ptr, self.empty(WORKSPACE_BYTES, np.uint8))
-            self._blas.gemm(out, a, b, sizes, columns, transposed, beta, by_tf32=self._by_tf32)
+                workspaces = [self.empty(WORKSPACE_BYTES, np.uint8) for _ in self._streams]
+                self._blas = _Blas(workspaces, by_tf32=self._by_tf32)
+            self._blas.gemm(out, a, b, product, lane, stream.ptr)
 
-    def _capture(self, function: Callable[[], None]) -> Callable[[], None]:
-        with self._current():
+    def _replayable(self, works: list[Work]) -> Callable[[], None]:
+        """Capture the lanes as streams, which events tie together, into one graph."""
+        with self._current() as origin:
             # What other threads allocate meanwhile is their own affair.
-            self._stream.begin_capture(runtime.streamCaptureModeThreadLocal)
+            origin.begin_capture(runtime.streamCaptureModeThreadLocal)
             try:
-                function()
+                self._ask_lanes(works)
             finally:
-                graph = self._stream.end_capture()
-            graph.upload(self._stream)
+                graph = origin.end_capture()
+            graph.upload(origin)
+        return functools.partial(self._replay, graph, works)
 
-        def replay() -> None:
-            with self._current():
-                graph.launch(self._stream)
+    def _replay(self, graph: Any, works: list[Work]) -> None:  # noqa: ARG002
+        """Launch a graph, for which ``works`` keep the memory: a graph itself keeps none."""
+        with self._current() as origin:
+            graph.launch(origin)
 
-        return replay
+    def _ask_lanes(self, works: list[Work]) -> None:
+        """Ask for each piece of work on its lane, behind what it waits for there and elsewhere."""
+        found = places(works)
+        awaited = {i for place in found for i in place.waits}
+        done: dict[int, cupy.cuda.Event] = {}
+        begun, last = {0}, {0: -1}
+        start = self._streams[0].record()
+        for j, (work, place) in enumerate(zip(works, found, strict=True)):
+            stream = self._streams[place.lane]
+            if place.lane not in begun:  # a stream comes into the capture by waiting for it
+                begun.add(place.lane)
+                stream.wait_event(start)
+            for i in place.waits:
+                stream.wait_event(done[i])
+            work.ask(place.lane)
+            last[place.lane] = j
+            if j in awaited:
+                done[j] = stream.record()
+        for lane in begun - {0}:  # and leaves it by being waited for
+            self._streams[0].wait_event(self._streams[lane].record())
 
     def _synchronize(self) -> None:
         with self._current():
@@ -197,50 +214,52 @@ class CupyDevice(Device):
 
 
 class _Blas:
-    """A cuBLAS handle on one stream, with a workspace that captured work can use."""
+    """A cuBLAS handle, with workspaces that captured work can use: CuPy's has none."""
 
-    def __init__(self, stream: int, workspace: DeviceArray) -> None:
+    def __init__(self, workspaces: list[DeviceArray], *, by_tf32: bool) -> None:
         self._library = library = cuda_probe.load_cublas()
-        self._workspace = workspace  # graphs keep no memory alive
+        self._workspaces, self._by_tf32 = workspaces, by_tf32
         handle = ctypes.c_void_p()
         self._check(library.cublasCreate_v2(ctypes.byref(handle)))
         self._handle = handle
         weakref.finalize(self, library.cublasDestroy_v2, handle).atexit = False
-        self._check(library.cublasSetStream_v2(handle, ctypes.c_void_p(stream)))
+
+    def _use(self, lane: int, stream: int) -> None:
+        """Ask the next products of this stream, with a workspace that no other lane works in."""
+        workspace = self._workspaces[lane]
+        self._check(self._library.cublasSetStream_v2(self._handle, ctypes.c_void_p(stream)))
         # After the stream, which resets it.
         address, size = ctypes.c_void_p(workspace.address), ctypes.c_size_t(workspace.nbytes)
-        self._check(library.cublasSetWorkspace_v2(handle, address, size))
+        self._check(self._library.cublasSetWorkspace_v2(self._handle, address, size))
 
     def gemm(
         self,
         out: DeviceArray,
         a: DeviceArray,
         b: DeviceArray,
-        sizes: tuple[int, int, int],
-        columns: tuple[int, int],
-        transposed: tuple[bool, bool],
-        beta: int,
-        *,
-        by_tf32: bool,
+        product: Product,
+        lane: int,
+        stream: int,
     ) -> None:
         """Rows in order are columns in order of the transposed matrix: out^T = b^T a^T."""
-        m, n, k = sizes
+        self._use(lane, stream)
+        m, n, k = product.sizes
         is_double = out.dtype == np.float64
         kind = _REAL_64 if is_double else _REAL_32
-        single = _COMPUTE_32_BY_TF32 if by_tf32 else _COMPUTE_32
+        single = _COMPUTE_32_BY_TF32 if self._by_tf32 else _COMPUTE_32
         compute = _COMPUTE_64 if is_double else single
         scalar: type[ctypes.c_float | ctypes.c_double]
         scalar = ctypes.c_double if is_double else ctypes.c_float
-        one, factor = scalar(1), scalar(beta)
+        one, factor = scalar(1), scalar(product.beta)
         self._check(
             self._library.cublasGemmEx(
                 self._handle,
-                int(transposed[1]),
-                int(transposed[0]),
+                int(product.transposed[1]),
+                int(product.transposed[0]),
                 *(n, m, k),
                 ctypes.byref(one),
-                *(ctypes.c_void_p(b.address), kind, columns[1]),
-                *(ctypes.c_void_p(a.address), kind, columns[0]),
+                *(ctypes.c_void_p(b.address), kind, product.columns[1]),
+                *(ctypes.c_void_p(a.address), kind, product.columns[0]),
                 ctypes.byref(factor),
                 *(ctypes.c_void_p(out.address), kind, n),
                 *(compute, _ALGORITHM),

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from fastnet_kernels import cuda
+
+from fastnet.execution.lanes import Span, Work
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Extent = tuple[int, ...]
@@ -92,6 +94,11 @@ class DeviceArray:
             raise ValueError(f"a device array of shape {self.shape} cannot become {shape}")
         return DeviceArray(self.device, self.memory, self.address, shape, self.dtype)
 
+    @property
+    def span(self) -> Span:
+        """The addresses that it covers."""
+        return self.address, self.address + self.nbytes
+
     def in_bytes(self) -> DeviceArray:
         """Return the same memory as bytes."""
         return DeviceArray(
@@ -102,13 +109,31 @@ class DeviceArray:
         raise TypeError("a device array cannot be iterated over on the host; use device.get")
 
 
+class Product(NamedTuple):
+    """What a matrix product is made of; see `Device.gemm`."""
+
+    sizes: tuple[int, int, int]
+    columns: tuple[int, int]
+    transposed: tuple[bool, bool]
+    beta: int
+
+
+def _reach(columns: int, shape: tuple[int, int]) -> int:
+    """Return how many elements lie from the first to the last one of rows that far apart."""
+    rows, width = shape
+    return (rows - 1) * columns + width
+
+
 class Device(ABC):
-    """A device with one stream: what is asked of it happens in order, and perhaps later."""
+    """A device: what is asked of it happens in order, and perhaps later.
+
+    What is asked within a capture is written down as pieces of work; see ``lanes.py``.
+    """
 
     name: str
 
     def __init__(self) -> None:
-        self._capturing = False
+        self._recorded: list[Work] | None = None
         self._scratch: DeviceArray | None = None
 
     # -- memory -------------------------------------------------------------------------------
@@ -151,12 +176,12 @@ class Device(ABC):
         if target.shape != source.shape or target.dtype != source.dtype:
             raise TypeError(f"{source} was copied to {target}; expected the same shape and dtype")
         if source.size:
-            self._copy(target, source)
+            self._do("copy", [source], [target], lambda lane: self._copy(target, source, lane))
 
     def zero(self, array: DeviceArray) -> None:
         """Fill with zeros."""
         if array.size:
-            self._zero(array)
+            self._do("zero", [], [array], lambda lane: self._zero(array, lane))
 
     def scratch(self, dtype: np.dtype[Any]) -> DeviceArray:
         """Return room that one launch may fill for the next one."""
@@ -186,7 +211,17 @@ class Device(ABC):
         """
         kernel = cuda.kernels()[name]
         real, values = self._checked(kernel, arguments)
-        self._launch(kernel, real, grid, block, values)
+        pairs = list(zip(kernel.parameters, arguments, strict=True))
+        self._do(
+            name,
+            [array for parameter, array in pairs if parameter.is_pointer],
+            [
+                array
+                for parameter, array in pairs
+                if parameter.is_pointer and not parameter.is_constant
+            ],
+            lambda lane: self._launch(kernel, real, grid, block, values, lane),
+        )
 
     def _checked(
         self, kernel: cuda.Kernel, arguments: tuple[Any, ...]
@@ -229,7 +264,6 @@ class Device(ABC):
             raise TypeError(f"{parameter.name} of {kernel} is {value}; expected {wanted}")
         return np.uint64(value.address)
 
-    @abstractmethod
     def gemm(
         self,
         out: DeviceArray,
@@ -255,7 +289,47 @@ class Device(ABC):
             Whether a lies in memory as (k, m), and b as (n, k).
         beta : int
             1 adds to ``out``, 0 never reads it.
+
+        Raises
+        ------
+        TypeError
+            If dtypes or devices differ, or an array has fewer elements than are read.
         """
+        m, n, k = sizes
+        product = Product(sizes, columns, transposed, beta)
+        spans = (
+            ("out", out, m * n),
+            ("a", a, _reach(columns[0], (k, m) if transposed[0] else (m, k))),
+            ("b", b, _reach(columns[1], (n, k) if transposed[1] else (k, n))),
+        )
+        for name, array, reach in spans:
+            if array.device is not self or array.dtype != out.dtype or array.size < reach:
+                raise TypeError(
+                    f"{name} of a product {m}x{n}x{k} is {array}; expected {reach} elements of "
+                    f"{out.dtype} on {self.name}"
+                )
+        reads = [array.reshape(array.size)[:reach] for _, array, reach in spans[1:]]
+        self._do(
+            "gemm",
+            [*reads, out] if beta else reads,
+            [out],
+            lambda lane: self._gemm(out, a, b, product, lane),
+        )
+
+    def _do(
+        self,
+        name: str,
+        reads: Sequence[DeviceArray],
+        writes: Sequence[DeviceArray],
+        ask: Callable[[int], None],
+    ) -> None:
+        """Ask for work now, or write it down within a capture."""
+        if self._recorded is None:
+            ask(0)
+        else:
+            read = tuple(array.span for array in reads)
+            written = tuple(array.span for array in writes)
+            self._recorded.append(Work(name, read, written, ask, (*reads, *writes)))
 
     # -- order --------------------------------------------------------------------------------
 
@@ -266,11 +340,13 @@ class Device(ABC):
         that it works on must be kept while the result is in use.
         """
         self._refuse_in_capture("another capture")
-        self._capturing = True
+        works: list[Work] = []
+        self._recorded = works
         try:
-            return self._capture(function)
+            function()
         finally:
-            self._capturing = False
+            self._recorded = None
+        return self._replayable(works)
 
     def synchronize(self) -> None:
         """Wait until all that was asked is done."""
@@ -278,7 +354,7 @@ class Device(ABC):
         self._synchronize()
 
     def _refuse_in_capture(self, what: str) -> None:
-        if self._capturing:
+        if self._recorded is not None:
             raise CaptureError(f"{what} within a captured step; do it before the epoch begins")
 
     # -- what a device must do -----------------------------------------------------------------
@@ -309,10 +385,10 @@ class Device(ABC):
     def _read(self, target: Array, array: DeviceArray) -> None: ...
 
     @abstractmethod
-    def _copy(self, target: DeviceArray, source: DeviceArray) -> None: ...
+    def _copy(self, target: DeviceArray, source: DeviceArray, lane: int) -> None: ...
 
     @abstractmethod
-    def _zero(self, array: DeviceArray) -> None: ...
+    def _zero(self, array: DeviceArray, lane: int) -> None: ...
 
     @abstractmethod
     def _launch(
@@ -322,10 +398,17 @@ class Device(ABC):
         grid: Extent,
         block: Extent,
         values: list[np.generic],
+        lane: int,
     ) -> None: ...
 
     @abstractmethod
-    def _capture(self, function: Callable[[], None]) -> Callable[[], None]: ...
+    def _gemm(
+        self, out: DeviceArray, a: DeviceArray, b: DeviceArray, product: Product, lane: int
+    ) -> None: ...
+
+    @abstractmethod
+    def _replayable(self, works: list[Work]) -> Callable[[], None]:
+        """Return what does all of this work, in an order that its data allow, on every call."""
 
     @abstractmethod
     def _synchronize(self) -> None: ...

@@ -1,12 +1,13 @@
 """The device seam on the host: the real kernels on the CPU, strict where a GPU would be.
 
-Memory is the host's, launches go to the kernels compiled by `HostModule`, and a capture writes
-down what is asked instead of doing it, as CUDA does.
+Memory is the host's, launches go to the kernels compiled by `HostModule`, and what was captured is
+replayed in any order that its data allow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import random
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from fastnet_kernels import cuda
 from cuda_host.module import HostModule
 from fastnet.data import arrays
 from fastnet.errors import DeviceMemoryError
-from fastnet.execution.device import Array, Device, DeviceArray, Extent
+from fastnet.execution.device import Array, Device, DeviceArray, Extent, Product
+from fastnet.execution.lanes import Work, dependencies
 
 C_NAMES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 
@@ -52,6 +54,8 @@ class HostDevice(Device):
     ----------
     log : list of str
         What was asked of the device, in order; a replay is one entry.
+    replayed : list of str
+        What the last replay did.
     """
 
     name = "host"
@@ -67,20 +71,13 @@ class HostDevice(Device):
         self.seed, self.memory, self.sources, self.precision = seed, memory, sources, precision
         self.allocated = 0
         self.log: list[str] = []
-        self._recorded: list[Callable[[], None]] | None = None
+        self.replayed: list[str] = []
         self._modules: dict[tuple[str, str], HostModule] = {}
 
     def wrap(self, array: Array) -> DeviceArray:
         """Return a C-contiguous host array as if it lay on the device, in the same memory."""
         assert array.flags.c_contiguous
         return DeviceArray(self, array, array.ctypes.data, array.shape, array.dtype)
-
-    def _do(self, what: str, work: Callable[[], None]) -> None:
-        self.log.append(what)
-        if self._recorded is not None:
-            self._recorded.append(work)
-        else:
-            work()
 
     # -- memory ---------------------------------------------------------------------------------
 
@@ -104,11 +101,13 @@ class HostDevice(Device):
         self.log.append("read")
         target[...] = _view(array)
 
-    def _copy(self, target: DeviceArray, source: DeviceArray) -> None:
-        self._do("copy", lambda: _assign(target, _view(source)))
+    def _copy(self, target: DeviceArray, source: DeviceArray, lane: int) -> None:
+        self.log.append("copy")
+        _view(target)[...] = _view(source)
 
-    def _zero(self, array: DeviceArray) -> None:
-        self._do("zero", lambda: _assign(array, 0))
+    def _zero(self, array: DeviceArray, lane: int) -> None:
+        self.log.append("zero")
+        _view(array)[...] = 0
 
     def adopt(self, array: Any, dtype: np.dtype[Any], name: str) -> DeviceArray:
         arrays.require_real(array, name)
@@ -128,55 +127,38 @@ class HostDevice(Device):
         grid: Extent,
         block: Extent,
         values: list[np.generic],
+        lane: int,
     ) -> None:
         key = (kernel.file, C_NAMES[real])
         if key not in self._modules:
-            self._refuse_in_capture("compiling")
             self._modules[key] = HostModule(*key, sources=self.sources)
-        module = self._modules[key]
-        self._do(
-            kernel.name,
-            lambda: module.launch(kernel.name, grid, block, values, seed=self.seed),
-        )
+        self.log.append(kernel.name)
+        self._modules[key].launch(kernel.name, grid, block, values, seed=self.seed)
 
-    def gemm(
-        self,
-        out: DeviceArray,
-        a: DeviceArray,
-        b: DeviceArray,
-        *,
-        sizes: tuple[int, int, int],
-        columns: tuple[int, int],
-        transposed: tuple[bool, bool],
-        beta: int,
+    def _gemm(
+        self, out: DeviceArray, a: DeviceArray, b: DeviceArray, product: Product, lane: int
     ) -> None:
-        m, n, k = sizes
+        m, n, k = product.sizes
         assert out.shape == (m, n)
-        left = _matrix(a, (m, k), columns[0], transposed[0])
-        right = _matrix(b, (k, n), columns[1], transposed[1])
+        left = _matrix(a, (m, k), product.columns[0], product.transposed[0])
+        right = _matrix(b, (k, n), product.columns[1], product.transposed[1])
         result = _view(out)
         assert not np.shares_memory(result, left)
         assert not np.shares_memory(result, right)
+        self.log.append("gemm")
+        result[...] = result + left @ right if product.beta else left @ right
 
-        def multiply() -> None:
-            product = left @ right
-            result[...] = result + product if beta else product
-
-        self._do("gemm", multiply)
-
-    def _capture(self, function: Callable[[], None]) -> Callable[[], None]:
-        self._recorded = recorded = []
-        before = len(self.log)
-        try:
-            function()
-        finally:
-            self._recorded = None
-        self.log[before:] = ["capture"]
+    def _replayable(self, works: list[Work]) -> Callable[[], None]:
+        """Replay in any order that the data allow, another one each time."""
+        self.log.append("capture")
+        waits = dependencies(works)
+        rng = random.Random(self.seed)
 
         def replay() -> None:
-            self.log.append("replay")
-            for work in recorded:
-                work()
+            log, self.log = self.log, []
+            for j in any_order(waits, rng if self.seed else None):
+                works[j].ask(0)
+            self.replayed, self.log = self.log, [*log, "replay"]
 
         return replay
 
@@ -195,8 +177,14 @@ def _view(array: DeviceArray) -> Array:
     return np.asarray(_Interface(interface, array.memory))
 
 
-def _assign(target: DeviceArray, value: Any) -> None:
-    _view(target)[...] = value
+def any_order(waits: list[list[int]], rng: random.Random | None) -> Iterator[int]:
+    """Yield all pieces of work, each after those that it waits for; without ``rng`` as recorded."""
+    left = dict(enumerate(waits))
+    while left:
+        ready = [j for j, direct in left.items() if not any(i in left for i in direct)]
+        chosen = rng.choice(ready) if rng else ready[0]
+        del left[chosen]
+        yield chosen
 
 
 def _matrix(array: DeviceArray, shape: tuple[int, int], columns: int, transposed: bool) -> Array:
