@@ -215,6 +215,58 @@ def plan(
     _say_where(path)
 
 
+@app.command()
+@_with_exit_codes
+def gpu(
+    rows: Annotated[str, typer.Option("--rows", help="Which rows, such as C,large.")] = "",
+    stages: Annotated[
+        str, typer.Option("--stages", help="Which stages, such as kernels,timings.")
+    ] = "",
+    quick: QuickOption = False,
+    data_dir: DataOption = None,
+    output: OutputOption = None,
+    budget_seconds: Annotated[
+        float, typer.Option(min=1, help="For all stages; what does not fit is left out.")
+    ] = 480.0,
+    device: Annotated[
+        str,
+        typer.Option(
+            help="gpu; or host, a look at whether everything runs, on a machine without a GPU."
+        ),
+    ] = "gpu",
+) -> None:
+    """Compare the GPU backend with NumPy, to the bit with itself, and time it beside its peers."""
+    from bench.gpu import environment, places, timing
+    from bench.gpu import run as work
+    from bench.gpu.stages import GpuRun
+
+    keys = selection.chosen("--rows", rows, timing.ROWS) or list(timing.BY_VALUE)
+    names = selection.chosen("--stages", stages, work.NAMES) or list(work.NAMES)
+    with places.place(device) as place:
+        choice = work.Choice(names, keys, quick, data_dir, budget_seconds)
+        if work.needs_mnist(choice, place):
+            choice = choice._replace(folder=checkout.mnist_folder(data_dir))
+        path = output
+        if output is None and not (quick or place.is_host):
+            facts = {**machine.facts(), "processor": environment.gpu_name()}
+            path = results.default_path("gpu", facts)
+        settings = {
+            "stages": names,
+            "rows": keys,
+            "quick": quick,
+            "budget_seconds": budget_seconds,
+            "seconds": timing.SECONDS,
+            "repeats": timing.REPEATS,
+            "pause_seconds": timing.PAUSE,
+        }
+        run = GpuRun(place.name, settings)
+        work.measure_all(run, choice, place, say, lambda so_far: _write(path, so_far.to_dict()))
+    Console(highlight=False).print(f"parity: {', '.join(run.wrong) or 'nothing'} wrong")
+    _say_where(path)
+    if run.wrong:
+        raise SystemExit(FAILED)
+
+
 def _workloads(rows: str, default: list[Workload]) -> list[Workload]:
     return [ALL[key] for key in selection.chosen("--rows", rows, ALL)] or default
 

@@ -40,7 +40,7 @@ class Network:
         ``mse mae log_loss categorical_crossentropy`` (``binary_crossentropy`` is ``log_loss``).
     backend : str, default "auto"
         ``numpy``, ``numba``, ``cupy``, or ``auto``: what the environment variable
-        ``FASTNET_BACKEND`` names, else a usable GPU, else NumPy (Numba is asked for by name).
+        ``FASTNET_BACKEND`` names, else a usable GPU, else Numba, else NumPy.
     dtype : str or dtype, default "float32"
         float32 or float64: parameters, activations and gradients.
     seed : int or Provider, default 0
@@ -286,7 +286,9 @@ class Network:
         Parameters
         ----------
         X : array_like
-            (rows, inputs) real and finite. uint8 stays as it is and is scaled batch by batch.
+            (rows, inputs) real and finite. uint8 stays as it is and is scaled batch by batch. With
+            ``backend="cupy"`` it may lie on the GPU: a CuPy array, or what speaks DLPack. It is
+            then used where it lies, if it is contiguous, in uint8 or the network's dtype.
         y : array_like
             (rows,) labels or quantities, or (rows, outputs): one-hot, multilabel or quantities.
         optimizer : str or Optimizer, optional
@@ -368,7 +370,7 @@ class Network:
         Returns
         -------
         array
-            (rows, outputs) in the network's dtype.
+            (rows, outputs) in the network's dtype; a CuPy array for X on the GPU.
 
         Raises
         ------
@@ -389,7 +391,8 @@ class Network:
         -------
         array
             (rows,) labels or values; (rows, 1) where the targets had one column; (rows, outputs)
-            zeros and ones for multilabel targets, and values for several outputs.
+            zeros and ones for multilabel targets, and values for several outputs. In the memory
+            in which X lies: a CuPy array for X on the GPU (except labels of text).
 
         Raises
         ------
@@ -428,7 +431,7 @@ class Network:
         Returns
         -------
         array
-            (rows, classes) in the network's dtype.
+            (rows, classes) in the network's dtype; a CuPy array for X on the GPU.
 
         Raises
         ------

@@ -8,6 +8,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,14 +21,27 @@ from typer.testing import CliRunner
 from bench import datasets, trainers
 from bench.app import app
 from bench.checkout import CannotMeasureError
-from bench.gpu import environment, kernels, places, run, sanitizer, stages, timing, training
+from bench.gpu import (
+    environment,
+    kernels,
+    places,
+    run,
+    sanitized,
+    sanitizer,
+    stages,
+    timing,
+    training,
+)
 from bench.gpu.stages import DONE, FAILED, LEFT_OUT, RAISED, GpuRun, Stage
+from bench.trainers.base import Trainer
+from bench.worker import WorkerError
 from bench.workloads import TABLE, Workload
 from fastnet.execution import cuda_ops, registry
 from fastnet.execution import ops as contract
 
 ROOT = Path(__file__).parents[1]
 ON_HOST = ["gpu", "--device", "host", "--quick"]
+DIGITS = Workload("digits", (64, 16, 10), "digits", 30, "adam", 1e-2, rows=200)
 
 
 def silent(_text: str) -> None:
@@ -73,7 +87,7 @@ def test_a_wrong_kernel_is_a_failed_run(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(cuda_ops, "sgd_step", wrong)
     path = tmp_path / "gpu.json"
-    arguments = [*ON_HOST, "--stages", "kernels,environment", "--output", str(path)]
+    arguments = [*ON_HOST, "--stages", "kernels", "--output", str(path)]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 1
     assert "parity: kernels wrong" in done.output
@@ -236,13 +250,13 @@ def test_rows_and_trainers() -> None:
 def test_a_kernel_that_writes_nothing_or_beside_is_found() -> None:
     with places.place("host") as place:
         device = place.new_device(None)
-        cases = {case.op: case for case in kernels.cases([(5, 33)])}
-        assert kernels.compare(device, cases["matmul_nn"], "float32").passed
-        nothing = cases["matmul_nn"]._replace(outputs=(1,))
-        assert not kernels.compare(device, nothing, "float32").passed
+        case = next(case for case in kernels.cases([(5, 33)]) if case.op == "matmul_nn")
+        assert kernels.compare(device, case, "float32").passed
+        beside = kernels.compare(device, case._replace(outputs=(1,)), "float32")
+        assert beside.wrong == "argument 0 was changed"
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(cuda_ops, "matmul_nn", lambda *_: None)
-            found = kernels.compare(device, cases["matmul_nn"], "float32")
+            found = kernels.compare(device, case, "float32")
         assert not found.passed
         assert np.isnan(found.share)
 
@@ -289,6 +303,39 @@ def test_the_trainings_are_of_a_hundred_steps_with_a_short_batch(case: training.
     assert X.dtype == (np.uint8 if case.kind == "bytes" else np.float32)
     net = training.network(case, "numpy")
     net.fit(X[: case.batch], y[: case.batch], optimizer=case.optimizer, epochs=1, progress=False)
+
+
+class Sleeper(Trainer):
+    """Prepares in no time, and never comes back from training."""
+
+    def prepare(self, workload: Any, data: Any, settings: Any, seed: int) -> None:
+        self.rows_per_epoch = 1
+
+    def reset(self, seed: int) -> None:
+        pass
+
+    def train(self, epochs: int) -> float:
+        time.sleep(60)
+        return 0.0
+
+    def accuracy(self) -> float:
+        return 0.0
+
+
+def test_a_trainer_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = places.Place(places.GPU, lambda precision: None)  # type: ignore[arg-type, return-value]
+    monkeypatch.setitem(timing.TRAINERS, "torch", timing.Entry(f"{__name__}:Sleeper", {}))
+    with timing.Pool(place) as pool:
+        pool.runner("torch").prepare(DIGITS, {}, 0, None)
+        monkeypatch.setattr(timing, "PATIENCE", 0.2)
+        with pytest.raises(WorkerError, match=r"torch: train took over 0\.2 s"):
+            pool.runner("torch").train(1)
+        monkeypatch.setattr(timing, "PATIENCE", 30.0)
+        found = timing.measure_row(pool, DIGITS, ["torch"], timing.Effort(0.01, 1, None))
+        assert found["trainers"]["torch"]["state"] == "failed"
+        pool.forget("torch")
+        # The next one is a new process.
+        assert pool.runner("torch").prepare(DIGITS, {}, 0, None)["rows_per_epoch"] == 1
 
 
 # -- ratios and the sanitizer ---------------------------------------------------------------------
@@ -341,6 +388,12 @@ def test_what_the_sanitizer_says(monkeypatch: pytest.MonkeyPatch, code: int, sta
     assert str(ROOT) not in json.dumps(found)
 
 
+@needs_compiler
+def test_what_runs_under_the_sanitizer_runs() -> None:
+    with places.place("host") as place:
+        sanitized.run(place)
+
+
 def test_a_sanitizer_that_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     def late(command: list[str], **_: Any) -> Any:
         raise subprocess.TimeoutExpired(command, 1)
@@ -358,8 +411,6 @@ def test_versions_name_no_folders() -> None:
 
 
 # -- the peers, as far as they go without a GPU ---------------------------------------------------
-
-DIGITS = Workload("digits", (64, 16, 10), "digits", 30, "adam", 1e-2, rows=200)
 
 
 def trained(trainer: Any, settings: dict[str, Any], workload: Workload = DIGITS) -> Any:
@@ -394,11 +445,10 @@ def test_pytorch_learns(monkeypatch: pytest.MonkeyPatch, kind: str, optimizer: s
     trained(trainer, {"device": "cpu"}, Workload("all", (64, 10), "digits", None, "adam", 0.02))
 
 
-@pytest.mark.parametrize("unroll", [1, 4])
-def test_jax_learns(unroll: int) -> None:
+def test_jax_learns() -> None:
     if importlib.util.find_spec("jax") is None:
         pytest.skip("jax is not installed")
     from bench.gpu.peers_jax import ScanTrainer
 
-    trainer = trained(ScanTrainer(), {"unroll": unroll})
+    trainer = trained(ScanTrainer(), {"unroll": 4})
     assert trainer.rows_per_epoch == 180

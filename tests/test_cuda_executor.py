@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import itertools
 import pickle
 import signal
@@ -19,6 +20,7 @@ from fastnet_kernels import cuda
 import fastnet
 from fastnet import SGD, Adam, Dense, DivergenceError, Network
 from fastnet.execution import cuda_ops, device_executor
+from fastnet.execution import device as seam
 from fastnet.execution.device import CaptureError, DeviceArray
 
 pytestmark = needs_compiler
@@ -465,3 +467,22 @@ def test_a_network_that_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     small(monkeypatch, 100)
     with pytest.raises(fastnet.DeviceMemoryError, match="bytes left"):
         network()
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.1), SGD(0.1, momentum=0.5), Adam()])
+def test_a_training_holds_what_the_docs_say(optimizer: Any, devices: list[HostDevice]) -> None:
+    net = network(7, 30, 20, 3)
+    device, k = devices[-1], optimizer.slots
+    net.fit(X, LABELS, batch_size=32, epochs=1, optimizer=optimizer)
+    gc.collect()
+    after, device.most_allocated = device.allocated, 0
+    net.fit(X, LABELS, batch_size=32, epochs=4, optimizer=optimizer)
+    gc.collect()
+    assert device.allocated == after
+    units, outputs, steps = 30 + 20 + 3, 3, 3
+    data = X.nbytes + 4 * ROWS  # labels
+    expected = net.parameter_count * 4 * (4 + 3 * k)
+    expected += 32 * 4 * (7 + 2 * units + 2 * outputs + 3) + 4 * ROWS + 16 * steps
+    sums = seam.SCRATCH_BYTES
+    few = 500  # scalars, clock, totals
+    assert 0 <= device.most_allocated - sums - data - expected + few <= 2 * few

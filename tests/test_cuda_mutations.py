@@ -14,7 +14,7 @@ import pytest
 from backends import on_host
 from cuda_host.device import HostDevice
 from cuda_host.executor import needs_compiler
-from cuda_host.module import HostKernelError
+from cuda_host.module import HostKernelError, compile_at_once
 from fastnet_kernels import cuda
 
 pytestmark = needs_compiler
@@ -228,6 +228,13 @@ def planted(bug: Bug) -> dict[str, str]:
     before, after = parts[: bug.first + 1], parts[bug.first + 1 :]
     texts[bug.file] = bug.right.join(before) + bug.wrong + bug.right.join(after)
     return texts
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled() -> None:
+    compile_at_once(
+        (cuda.kernels()[bug.op].file, "float", planted(bug)) for bug in BUGS
+    )
 
 
 def finding(op: str, sources: dict[str, str]) -> str:

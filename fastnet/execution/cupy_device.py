@@ -34,6 +34,13 @@ _ALGORITHM = -1  # its own choice
 _ALLOCATION_FAILED = 3
 
 
+def _mark(stream: Any) -> Any:
+    """Return an event that is there once all is done that the stream was asked for until now."""
+    event = cupy.cuda.Event(disable_timing=True)
+    event.record(stream)
+    return event
+
+
 def fetch(values: Any) -> Array:
     """Return a copy of a GPU's array on the host."""
     result: Array = cupy.asnumpy(cupy.from_dlpack(values))
@@ -131,7 +138,9 @@ class CupyDevice(Device):
                 f"{name} lies on cuda:{number} and the network on {self.name}; make the network "
                 f"under cupy.cuda.Device({number}), or move {name}"
             )
-        with self._current():  # so that our stream waits for the work that makes the array
+        with self._device:  # CuPy's arrays do not know what is still being written to them
+            self._stream.wait_event(_mark(cupy.cuda.get_current_stream()))
+        with self._current():  # for other libraries' arrays DLPack makes this stream wait
             theirs = cupy.from_dlpack(array)
             arrays.require_real(theirs, name)
             kind = theirs.dtype if theirs.dtype == np.uint8 else dtype
@@ -192,8 +201,8 @@ class CupyDevice(Device):
         found = places(works)
         awaited = {i for place in found for i in place.waits}
         done: dict[int, cupy.cuda.Event] = {}
-        begun, last = {0}, {0: -1}
-        start = self._streams[0].record()
+        begun = {0}
+        start = _mark(self._streams[0])
         for j, (work, place) in enumerate(zip(works, found, strict=True)):
             stream = self._streams[place.lane]
             if place.lane not in begun:  # a stream comes into the capture by waiting for it
@@ -202,11 +211,10 @@ class CupyDevice(Device):
             for i in place.waits:
                 stream.wait_event(done[i])
             work.ask(place.lane)
-            last[place.lane] = j
             if j in awaited:
-                done[j] = stream.record()
+                done[j] = _mark(stream)
         for lane in begun - {0}:  # and leaves it by being waited for
-            self._streams[0].wait_event(self._streams[lane].record())
+            self._streams[0].wait_event(_mark(self._streams[lane]))
 
     def _synchronize(self) -> None:
         with self._current():

@@ -7,6 +7,7 @@ replayed in any order that its data allow.
 from __future__ import annotations
 
 import random
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -56,6 +57,8 @@ class HostDevice(Device):
         What was asked of the device, in order; a replay is one entry.
     replayed : list of str
         What the last replay did.
+    allocated, most_allocated : int
+        Bytes in use, now and at most until now.
     """
 
     name = "host"
@@ -69,7 +72,7 @@ class HostDevice(Device):
     ) -> None:
         super().__init__()
         self.seed, self.memory, self.sources, self.precision = seed, memory, sources, precision
-        self.allocated = 0
+        self.allocated = self.most_allocated = 0
         self.log: list[str] = []
         self.replayed: list[str] = []
         self._modules: dict[tuple[str, str], HostModule] = {}
@@ -88,10 +91,15 @@ class HostDevice(Device):
         if nbytes > self.free_bytes():
             raise DeviceMemoryError(f"host has {self.free_bytes()} bytes left; {nbytes} needed")
         self.log.append("allocate")
-        self.allocated += nbytes
+        self._count(nbytes)
         memory = np.full(nbytes + 64, 0xFF, np.uint8)  # NaN, as far as there are floats
+        weakref.finalize(memory, self._count, -nbytes)
         begin = -memory.ctypes.data % 64
         return memory, memory.ctypes.data + begin
+
+    def _count(self, nbytes: int) -> None:
+        self.allocated += nbytes
+        self.most_allocated = max(self.most_allocated, self.allocated)
 
     def _write(self, target: DeviceArray, array: Array) -> None:
         self.log.append("write")

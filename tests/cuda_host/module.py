@@ -18,7 +18,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
@@ -34,7 +35,7 @@ FOLDER_VARIABLE = "FASTNET_CUDA_HOST_FOLDER"  # where a parent process keeps its
 
 # Nothing that changes results: no contraction to fma, no assumption that a test could break.
 FLAGS = (
-    *("-std=c++17", "-O1", "-g", "-fPIC", "-shared", "-U_FORTIFY_SOURCE"),
+    *("-std=c++17", "-O1", "-fPIC", "-shared", "-U_FORTIFY_SOURCE"),
     *("-fvisibility=hidden", "-Wl,-Bsymbolic"),  # several are loaded at once
     *("-ffp-contract=off", "-fno-strict-aliasing", "-fno-math-errno"),
     "-Werror=frame-larger-than=32768",  # of 64 KiB of stack
@@ -285,3 +286,18 @@ def base_folder() -> Path:
             return base.resolve()
     except (OSError, RuntimeError):  # RuntimeError: no home folder is known
         return compiled._temporary_folder("cuda-host")
+
+
+def compile_at_once(wanted: Iterable[tuple[str, str, Mapping[str, str] | None]]) -> None:
+    """Compile modules of ``(file, real, sources)`` on all cores, for those who ask for them later.
+
+    What does not compile is left to whoever asks for it.
+    """
+
+    def compile_one(one: tuple[str, str, Mapping[str, str] | None]) -> None:
+        file, real, sources = one
+        with contextlib.suppress(HostKernelError):
+            HostModule(file, real, sources=sources)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(compile_one, wanted))

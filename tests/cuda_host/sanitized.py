@@ -29,7 +29,7 @@ FLAGS = (
     "-fsanitize=address,undefined",
     "-fno-sanitize-recover=all",
     "-fsanitize-sections=fastnet_shared",  # shared variables too
-    "-fno-omit-frame-pointer",
+    *("-fno-omit-frame-pointer", "-g"),
 )
 
 # Leaks would be Python's own. Fibers leave their stacks in ways that the fake stacks of
