@@ -116,17 +116,13 @@ def test_a_training_ends_where_numpy_ends(name: str) -> None:
     np.testing.assert_allclose(history["train_loss"], reference["train_loss"], rtol=1e-5)
 
 
-def eager(self: Any, function: Callable[[], None]) -> Callable[[], None]:
-    return function
-
-
 @pytest.mark.parametrize("name", ["adam, short last batch", "momentum, log_loss", "float64"])
 def test_replayed_steps_are_eager_steps_to_the_bit(
     name: str, monkeypatch: pytest.MonkeyPatch, devices: list[HostDevice]
 ) -> None:
     replayed, history = TRAININGS[name]("cupy")
     assert devices[-1].log.count("capture") == 2  # full batches, and the short last one
-    monkeypatch.setattr(HostDevice, "capture", eager)
+    monkeypatch.setattr(HostExecutor, "captures", False)
     launched, same = TRAININGS[name]("cupy")
     assert "replay" not in devices[-1].log
     assert replayed.parameters.tobytes() == launched.parameters.tobytes()
@@ -154,7 +150,7 @@ def test_an_epoch_is_writes_replays_and_one_read(devices: list[HostDevice]) -> N
 
 
 def test_a_step_is_all_launches(monkeypatch: pytest.MonkeyPatch, devices: list[HostDevice]) -> None:
-    monkeypatch.setattr(HostDevice, "capture", eager)
+    monkeypatch.setattr(HostExecutor, "captures", False)
     network().fit(X, LABELS, batch_size=16, epochs=1)
     log = devices[-1].log
     begin = log.index("begin_step", log.index("begin_step") + 1)  # of the second step

@@ -6,7 +6,6 @@ import re
 from typing import Any
 
 import numpy as np
-import op_cases
 import pytest
 from backends import on_host
 from cuda_host.device import HostDevice
@@ -15,12 +14,14 @@ from cuda_host.module import HostModule, signature
 from cuda_host.sanitized import has_sanitizers, run_sanitized
 from fastnet_kernels import cuda
 
+from bench.gpu import kernels
 from fastnet.execution import buffers, codes, cuda_ops
 from fastnet.execution import device as seam
 from fastnet.execution.device import DeviceArray
-from fastnet.execution.ops import NAMES
 
-DTYPES = ("float32", "float64")
+DTYPES = kernels.DTYPES
+# Odd sizes; rows that take a block each; sums that take several.
+SHAPES = [(1, 1), (7, 10), (33, 129), (3, 1100), (1200, 5)]
 FILES = [name for name in cuda.sources() if name.endswith(".cu")]
 SCHEDULES = (0, 1, 2, 3, 4)
 
@@ -30,36 +31,38 @@ SCHEDULES = (0, 1, 2, 3, 4)
 
 @needs_compiler
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("op", NAMES)
+@pytest.mark.parametrize("op", kernels.NAMES)
 def test_every_op_is_as_numpy_in_float64(op: str, dtype: str) -> None:
     """Also in rows so wide that they take a block, and sums so tall that they take several."""
-    ops = on_host(HostDevice(seed=7))
-    found = [op_cases.difference(ops, case) for case in op_cases.cases(dtype, op)]
+    device = HostDevice(seed=7)
+    found = [kernels.compare(device, case, dtype) for case in kernels.cases(SHAPES, op)]
     assert found
-    assert not any(found), "\n".join(filter(None, found))
+    assert [finding for finding in found if not finding.passed] == []
 
 
 @needs_compiler
-@pytest.mark.parametrize("op", NAMES)
+@pytest.mark.parametrize("op", kernels.NAMES)
 def test_every_op_has_the_same_bits_in_every_schedule(op: str) -> None:
-    for case in op_cases.cases("float32", op):
-        bits = [
-            [array.tobytes() for array in op_cases.run(on_host(HostDevice(seed=seed)), case)]
+    for case in kernels.cases(SHAPES, op):
+        bits = {
+            tuple(
+                array.tobytes()
+                for array in kernels.run(
+                    HostDevice(seed=seed), op, case.arguments(np.dtype(np.float32))
+                )
+                if isinstance(array, np.ndarray)
+            )
             for seed in SCHEDULES
-        ]
-        assert all(other == bits[0] for other in bits), str(case)
+        }
+        assert len(bits) == 1, f"{op} {case.label}"
 
 
 @needs_compiler
 def test_wide_rows_and_tall_sums_take_other_launches() -> None:
-    launched: set[str] = set()
-    for case in op_cases.cases("float32"):
-        device = HostDevice()
-        op_cases.run(on_host(device), case)
-        launched.update(device.log)
-    assert launched - {"gemm", "allocate", "zero"} >= {
-        kernel for kernel in cuda.kernels() if kernel not in ("not_finite", "take_rows")
-    }
+    device = HostDevice()
+    for case in kernels.cases(SHAPES):
+        kernels.run(device, case.op, case.arguments(np.dtype(np.float32)))
+    assert set(cuda.kernels()) - set(device.log) == {"take_rows"}
     device, tall = HostDevice(), np.ones((1200, 5), np.float32)
     on_host(device).column_sum(np.zeros(5, np.float32), tall, 0)
     assert device.log.count("column_sum") == 2
@@ -108,11 +111,11 @@ def test_kernels_stay_within_their_buffers_and_alignment() -> None:
     done = run_sanitized(
         """
 import numpy as np
-import op_cases
-from backends import on_host
+from bench.gpu import kernels
 from cuda_host.device import HostDevice
 from cuda_host.module import compile_at_once
 from cuda_host.sanitized import exact
+from fastnet.execution import cuda_ops
 from fastnet_kernels import cuda
 
 compile_at_once({(kernel.file, "float", None) for kernel in cuda.kernels().values()})
@@ -122,12 +125,10 @@ class Exact(HostDevice):
         memory = exact(np.empty(nbytes, np.uint8))
         return memory, memory.ctypes.data
 
-    def wrap(self, array):
-        return super().wrap(exact(array))
-
-ops, count = on_host(Exact(seed=3)), 0
-for case in op_cases.cases("float32", shapes=[(7, 10), (2, 1025), (514, 3)]):
-    op_cases.run(ops, case)
+cuda_ops.CHUNK = 2  # so that few rows are many to a column sum
+device, count = Exact(seed=3), 0
+for case in kernels.cases([(7, 10), (2, 1025)]):
+    kernels.run(device, case.op, case.arguments(np.dtype(np.float32)))
     count += 1
 print("ran", count)
 """

@@ -101,10 +101,20 @@ class Maker:
         """Return an output that nothing has been written to."""
         return np.full(shape, np.nan, self.dtype)
 
-    def one_hot(self, rows: int, classes: int) -> Array:
-        """Return one-hot rows."""
-        result = np.zeros((rows, classes), self.dtype)
-        result[np.arange(rows), self.random.integers(0, classes, rows)] = 1
+    def logits(self, rows: int, columns: int) -> Array:
+        """Return logits, the largest of the first row twice."""
+        result = self.normal(rows, columns)
+        result[0, [min(1, columns - 1), -1]] = 9
+        return result
+
+    def targets(self, rows: int, columns: int, rule: int) -> Array:
+        """Return one-hot rows, the first one's 1 at the first of the largest logits; or shares."""
+        if rule != codes.ARGMAX_HITS:
+            drawn = self.random.random(min(rows * columns, DRAWN))
+            return np.resize(drawn, (rows, columns)).astype(self.dtype)
+        result = np.zeros((rows, columns), self.dtype)
+        result[np.arange(rows), self.random.integers(0, columns, rows)] = 1
+        result[0] = np.arange(columns) == min(1, columns - 1)
         return result
 
     def weights(self, rows: int) -> Array:
@@ -132,8 +142,12 @@ def _clock(batch: int = 0, row: int = 0, step: int = 3) -> Array:
 # -- cases ----------------------------------------------------------------------------------------
 
 
-def cases(shapes: list[tuple[int, int]]) -> Iterator[Case]:
-    """Yield the cases of every op at these shapes."""
+def cases(shapes: list[tuple[int, int]], op: str | None = None) -> Iterator[Case]:
+    """Yield the cases of every op, or of one, at these shapes."""
+    return (case for case in _all_cases(shapes) if op is None or case.op == op)
+
+
+def _all_cases(shapes: list[tuple[int, int]]) -> Iterator[Case]:
     for rows, columns in shapes:
         yield from _products(rows, columns, min(max(rows // 3, 1), 40), (0, 1))
         for code, alpha in _FUNCTIONS:
@@ -240,12 +254,13 @@ def _losses(rows: int, columns: int, rule: int) -> Iterator[Case]:
 
     def elementwise(dtype: np.dtype[Any], loss: int) -> list[Any]:
         make = Maker(dtype)
-        a, z, t = (make.normal(rows, columns) for _ in range(3))
+        a, z = make.normal(rows, columns), make.logits(rows, columns)
+        t = make.targets(rows, columns, rule)
         return [*results(make), a, z, t, make.weights(rows), _scalars(), loss, rule, 0.0]
 
     def cross_entropy(dtype: np.dtype[Any], loss: int, activation: int) -> list[Any]:
         make = Maker(dtype)
-        z, t = make.normal(rows, columns), make.one_hot(rows, columns)
+        z, t = make.logits(rows, columns), make.targets(rows, columns, rule)
         return [
             *(*results(make), z, t, make.weights(rows), _scalars()),
             *(loss, activation, rule, 0.0),
@@ -262,6 +277,8 @@ def _losses(rows: int, columns: int, rule: int) -> Iterator[Case]:
         ("categorical_crossentropy", codes.CATEGORICAL_CROSSENTROPY),
     ):
         for activation in (codes.SIGMOID, codes.SOFTMAX):
+            if columns == 1 and (loss, activation) == (codes.LOG_LOSS, codes.SOFTMAX):
+                continue  # a probability against all others, of which there are none
             label = f"{name} {_NAMES_OF[activation]} {text}"
             yield Case(
                 "cross_entropy",
@@ -373,19 +390,24 @@ def _reference_of_not_finite(found: Array, values: Array) -> None:
 _REFERENCES: dict[str, Any] = {"not_finite": _reference_of_not_finite}
 
 
+def run(device: Device, op: str, arguments: list[Any]) -> list[Any]:
+    """Return the arguments as an op leaves them on the device."""
+    put = [device.put(value) if isinstance(value, np.ndarray) else value for value in arguments]
+    getattr(cuda_ops, op)(*put)
+    return [device.get(value) if isinstance(value, DeviceArray) else value for value in put]
+
+
 def compare(device: Device, case: Case, dtype: str) -> Finding:
     """Run a case on the device and on NumPy in float64, and compare."""
     arguments = case.arguments(np.dtype(dtype))
     expected = [_in_float64(value) for value in arguments]
-    put = [device.put(value) if isinstance(value, np.ndarray) else value for value in arguments]
-    getattr(cuda_ops, case.op)(*put)
+    results = run(device, case.op, arguments)
     with np.errstate(all="ignore"):
         _REFERENCES.get(case.op, getattr(numpy_ops, case.op, None))(*expected)
     worst = 0.0
-    for index, (before, buffer) in enumerate(zip(arguments, put, strict=True)):
-        if not isinstance(buffer, DeviceArray):
+    for index, (before, after) in enumerate(zip(arguments, results, strict=True)):
+        if not isinstance(after, np.ndarray):
             continue
-        after = device.get(buffer)
         if index not in case.outputs:
             if after.tobytes() != before.tobytes():
                 return Finding(case, dtype, np.inf, f"argument {index} was changed")
