@@ -129,6 +129,29 @@ def test_replayed_steps_are_eager_steps_to_the_bit(
     assert history["train_loss"] == same["train_loss"]
 
 
+@pytest.mark.parametrize(("batch_size", "captures"), [(4, 3), (16, 2)])
+def test_steps_that_are_replayed_together_are_the_same_steps(
+    batch_size: int,
+    captures: int,
+    monkeypatch: pytest.MonkeyPatch,
+    devices: list[HostDevice],
+) -> None:
+    """Of seventeen full batches and a short one sixteen go together; of four full ones, none."""
+
+    def trained() -> tuple[bytes, Any]:
+        net = network(7, 9, 6, 3)
+        history = net.fit(X, LABELS, batch_size=batch_size, epochs=5)
+        return net.parameters.tobytes(), history["train_loss"]
+
+    alone = trained()
+    monkeypatch.setattr(device_executor, "STEPS_BEFORE", 20)
+    assert trained() == alone
+    assert devices[0].log.count("capture") == 2
+    assert devices[1].log.count("capture") == captures
+    fewer = devices[0].log.count("replay") - devices[1].log.count("replay")
+    assert (fewer > 0) == (captures == 3)
+
+
 def test_four_schedules_give_the_same_bits(devices: list[HostDevice]) -> None:
     found = {TRAININGS["adam, short last batch"]("cupy")[0].parameters.tobytes() for _ in range(4)}
     assert [device.seed for device in devices] == [0, 1, 2, 3]

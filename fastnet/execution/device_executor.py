@@ -30,6 +30,10 @@ Array = np.ndarray[Any, np.dtype[Any]]
 SECONDS_PER_CALL = 1.0
 # Steps of a call before it is known how long they take.
 FIRST_STEPS = 16
+# Full batches that one captured piece of work takes at once: launching it costs the host about as
+# much as a step of a small network costs the device, and the next step's gather need not wait for
+# the update. Capturing so many takes a while, too, which only a training of more steps gains back.
+STEPS_TOGETHER, STEPS_BEFORE = 8, 256
 # Rows that pass through the network together outside of training: enough to fill the device.
 BLOCK_ROWS = 1 << 14
 
@@ -228,8 +232,9 @@ class DeviceExecutor(Executor):
         super().end_training()
 
     def _forget_steps(self) -> None:
-        self._steps: dict[int, Callable[[], None]] = {}
+        self._captured: dict[tuple[int, int], Callable[[], None]] = {}  # by rows and steps
         self._have_run: set[int] = set()
+        self._steps_run = 0
         self._seconds_per_step = 0.0
 
     def begin_epoch(self, order: Array, rates: Array, scales: Array) -> None:
@@ -250,41 +255,48 @@ class DeviceExecutor(Executor):
         """How many steps take about SECONDS_PER_CALL, once that is known."""
         if self._seconds_per_step:
             return max(1, int(SECONDS_PER_CALL / self._seconds_per_step))
-        return FIRST_STEPS if self._steps else 1
+        return FIRST_STEPS if self._captured else 1
 
     @one_at_a_time
     def run_steps(self, begin: int, end: int) -> None:
         """Run the steps ``begin`` to ``end`` of the epoch; a bad one stops all that follow."""
         began = time.perf_counter()
-        known = len(self._steps)
-        total = len(self._data.order)
-        for step in range(begin, end):
-            self._run_step(min(self._batch_size, total - step * self._batch_size))
+        known = len(self._captured)
+        total, full = len(self._data.order), len(self._data.order) // self._batch_size
+        step = begin
+        while step < end:
+            together = STEPS_TOGETHER if self._steps_run >= STEPS_BEFORE else 1
+            if min(end, full) - step < together:
+                together = 1
+            self._run(min(self._batch_size, total - step * self._batch_size), together)
+            step += together
         self._host_control = None
         self.host(self.control)  # waits for the device
-        if known and len(self._steps) == known and end > begin:
+        if known and len(self._captured) == known and end > begin:
             self._seconds_per_step = (time.perf_counter() - began) / (end - begin)
 
-    def _run_step(self, rows: int) -> None:
-        """Run a step of so many rows: eagerly, then captured, then replayed."""
+    def _run(self, rows: int, steps: int) -> None:
+        """Run steps of so many rows each: the first one eagerly, later ones captured, replayed."""
+        self._steps_run += steps
         if rows not in self._have_run or not self.captures:
             self._have_run.add(rows)
-            self._launch_step(rows)
+            self._launch(rows, steps)
             return
-        if rows not in self._steps:
-            self._steps[rows] = self._on.capture(lambda: self._launch_step(rows))
-        self._steps[rows]()
+        if (rows, steps) not in self._captured:
+            self._captured[rows, steps] = self._on.capture(lambda: self._launch(rows, steps))
+        self._captured[rows, steps]()
 
-    def _launch_step(self, rows: int) -> None:
-        math.step(
-            self.table.records,
-            self._update,
-            self.parameters,
-            self._data,
-            self._training_work,
-            self.control,
-            rows,
-        )
+    def _launch(self, rows: int, steps: int) -> None:
+        for _ in range(steps):
+            math.step(
+                self.table.records,
+                self._update,
+                self.parameters,
+                self._data,
+                self._training_work,
+                self.control,
+                rows,
+            )
 
     # -- without training -----------------------------------------------------------------------
 
