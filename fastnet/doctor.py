@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnet.errors import BackendUnavailableError
 from fastnet.execution import cuda_probe, registry
 from fastnet.version import __version__
 
@@ -36,7 +37,10 @@ def examine() -> dict[str, Any]:
         installed, ``numba`` with its versions, the BLAS that compiled code calls (``source
         version core threads_per_call``), and the folder of compiled code with its size.
     """
-    backend, reason = registry.choose("auto")
+    try:
+        backend, reason = registry.choose("auto")
+    except (BackendUnavailableError, ValueError) as error:  # FASTNET_BACKEND names none that runs
+        backend, reason = "", str(error)
     facts: dict[str, Any] = {
         "fastnet": __version__,
         "python": platform.python_version(),

@@ -14,6 +14,7 @@ from fastnet import checks, fitting, losses
 from fastnet.callbacks import Callback
 from fastnet.data import arrays, placement, targets
 from fastnet.data.targets import Codec
+from fastnet.errors import BackendUnavailableError
 from fastnet.execution import codes, registry
 from fastnet.execution.buffers import Buffer, Data
 from fastnet.execution.executor import LayerTrace, Snapshot
@@ -211,7 +212,7 @@ class Network:
         Parameters
         ----------
         backend : str, optional
-            By default the same.
+            By default the same; ``"cupy"`` is the GPU that is selected in CuPy now.
         dtype : str or dtype, optional
             By default the same.
 
@@ -251,6 +252,13 @@ class Network:
     def __setstate__(self, state: dict[str, Any]) -> None:
         theta, optimizer_state, step = state.pop("snapshot")
         self.__dict__ |= state
+        try:
+            registry.choose(self.backend)
+        except BackendUnavailableError as error:
+            raise BackendUnavailableError(
+                f"{error} The network was on this backend when it was pickled; to open it "
+                f"anywhere, pickle net.to('numpy')."
+            ) from None
         self._start_executor()
         self._adopt(theta, optimizer_state, step)
 

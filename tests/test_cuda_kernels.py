@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -82,6 +83,44 @@ def test_column_sums_of_any_width_fit_the_scratch(
     assert host.log.count("column_sum") == (2 if 2 * columns * 4 <= 64 else 1)
 
 
+class Grids(HostDevice):
+    """A device that only says how it was launched; its arrays have no memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.grids: list[tuple[int, ...]] = []
+
+    def _allocate(self, nbytes: int) -> tuple[object, int]:
+        return None, 0
+
+    def _launch(self, kernel: Any, real: Any, grid: Any, block: Any, *_: Any) -> None:
+        self.grids.append((*grid, *(1,) * (3 - len(grid)), math.prod(block)))
+
+
+@pytest.mark.parametrize("shape", [(2**26 + 1, 1), (2**31 - 1, 1), (1, 2**31 - 1), (2**20, 2**12)])
+def test_grids_of_huge_matrices_are_legal(shape: tuple[int, int]) -> None:
+    device = Grids()
+    rows, columns = shape
+    matrix, row = device.empty(shape, np.float32), device.empty(columns, np.float32)
+    column, order = device.empty(rows, np.float32), device.empty(rows, np.int32)
+    few, clock = device.empty(5, np.float64), device.empty(3, np.int64)
+    for kind in (codes.RELU, codes.SOFTMAX):
+        cuda_ops.bias_activation(matrix, matrix, row, kind, 0.0)
+        cuda_ops.activation_backward(matrix, matrix, matrix, kind, 0.0)
+    cuda_ops.column_sum(row, matrix, 0)
+    cuda_ops.gather_features(matrix, matrix, order, clock, 0, 1.0)
+    cuda_ops.gather_targets(matrix, column, matrix, column, order, clock, 0)
+    cuda_ops.cross_entropy(matrix, column, column, matrix, matrix, column, few, 2, 1, 1, 0.0)
+    cuda_ops.add_losses(few, column, column)
+    cuda_ops.sgd_step(matrix.reshape(matrix.size), matrix.reshape(matrix.size), few)
+    cuda_ops.not_finite(order[:1], matrix)
+    for x, y, z, threads in device.grids:
+        assert 1 <= x < 2**31
+        assert 1 <= y <= 65535
+        assert z == 1
+        assert 1 <= threads <= 1024
+
+
 @needs_compiler
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -128,8 +167,14 @@ class Exact(HostDevice):
 cuda_ops.CHUNK = 2  # so that few rows are many to a column sum
 device, count = Exact(seed=3), 0
 for case in kernels.cases([(7, 10), (2, 1025)]):
-    kernels.run(device, case.op, case.arguments(np.dtype(np.float32)))
+    arguments = case.arguments(np.dtype(np.float32))
+    kernels.run(device, case.op, arguments)
     count += 1
+    if case.op == "cross_entropy":
+        arguments[3][0] = np.nan  # what diverges must not read elsewhere
+        arguments[3][1, -1] = np.nan
+        results = kernels.run(device, case.op, arguments)
+        assert np.isnan(results[1][:2]).all()
 print("ran", count)
 """
     )

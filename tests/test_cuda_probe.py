@@ -366,6 +366,22 @@ def test_doctor_agrees_with_backends(
     assert facts["settings"].get("CUDA_VISIBLE_DEVICES") == os.environ.get("CUDA_VISIBLE_DEVICES")
 
 
+@pytest.mark.parametrize(
+    ("asked_for", "reason"),
+    [("cupy", "no NVIDIA driver is loaded"), ("nmpy", "which is not known")],
+)
+def test_doctor_examines_where_the_environment_names_no_backend_that_runs(
+    monkeypatch: pytest.MonkeyPatch, asked_for: str, reason: str
+) -> None:
+    missing = registry.BackendStatus("cupy", False, "no NVIDIA driver is loaded", "install one")
+    monkeypatch.setitem(registry._PROBES, "cupy", lambda: missing)
+    monkeypatch.setenv("FASTNET_BACKEND", asked_for)
+    found = doctor.examine()
+    assert found["automatic"]["backend"] == ""
+    assert reason in found["automatic"]["reason"]
+    assert found["backends"]["numpy"]["available"]
+
+
 def test_doctor_for_people(
     machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

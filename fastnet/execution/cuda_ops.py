@@ -14,6 +14,7 @@ from fastnet.execution.device import DeviceArray, Extent
 # A warp works on a row of up to so many columns; a wider one gets a block.
 WARP_COLUMNS = 1024
 THREADS = 256
+MOST_THREADS = 1024  # of a block
 # Threads of a block that works on elements: columns, and rows.
 TILE = (32, 8)
 # Rows of a matrix whose column sums are left to one block; more are shared out.
@@ -145,7 +146,7 @@ def column_sum(out: DeviceArray, d: DeviceArray, beta: int) -> None:
         return
     across = -(-columns // TILE[0])
     partial = device.scratch(d.dtype)
-    chunks = min(-(-rows // CHUNK), partial.size // columns)
+    chunks = min(-(-rows // CHUNK), partial.size // columns, MOST_BLOCKS)
     if chunks > 1:
         chunk = -(-rows // chunks)
         chunks = -(-rows // chunk)
@@ -257,9 +258,9 @@ def begin_step(
 
 def add_losses(scalars: DeviceArray, row_loss: DeviceArray, row_hits: DeviceArray) -> None:
     """Sum in float64."""
-    scalars.device.launch(
-        "add_losses", (1,), (THREADS,), scalars, row_loss, row_hits, len(row_loss)
-    )
+    rows = len(row_loss)
+    threads = min(-(-max(rows, 1) // 32) * 32, MOST_THREADS)
+    scalars.device.launch("add_losses", (1,), (threads,), scalars, row_loss, row_hits, rows)
 
 
 def count_step(scalars: DeviceArray, clock: DeviceArray, totals: DeviceArray, rows: int) -> None:

@@ -87,8 +87,18 @@ class CupyDevice(Device):
 
     @contextlib.contextmanager
     def _current(self, lane: int = 0) -> Iterator[cupy.cuda.Stream]:
-        with self._device, self._streams[lane] as stream:
-            yield stream
+        """Make the GPU and one of our streams CuPy's current ones, and put back the user's.
+
+        CuPy's own ``with stream`` puts back the last one entered so, not one set by ``use``.
+        """
+        with self._device:
+            before = cupy.cuda.get_current_stream()
+            stream = self._streams[lane]
+            stream.use()
+            try:
+                yield stream
+            finally:
+                before.use()
 
     # -- memory -------------------------------------------------------------------------------
 
@@ -112,6 +122,8 @@ class CupyDevice(Device):
         with self._current():
             kind, stream = runtime.memcpyHostToDevice, self._stream.ptr
             runtime.memcpyAsync(target.address, array.ctypes.data, array.nbytes, kind, stream)
+            # From memory that is pinned the copy is made later, and the caller may change it.
+            self._stream.synchronize()
 
     def _read(self, target: Array, array: DeviceArray) -> None:
         with self._current():
@@ -148,13 +160,19 @@ class CupyDevice(Device):
         return DeviceArray(self, ours, int(ours.data.ptr), ours.shape, ours.dtype)
 
     def export(self, array: DeviceArray) -> Any:
-        """Return a CuPy array over the same memory."""
-        self.synchronize()
-        memory = cupy.cuda.UnownedMemory(
-            array.address, max(array.nbytes, 1), array.memory, self._device.id
-        )
-        pointer = cupy.cuda.MemoryPointer(memory, 0)
-        return cupy.ndarray(array.shape, array.dtype, memptr=pointer)
+        """Return a copy as a CuPy array in the memory of the user's stream.
+
+        Ours would be given out again once the user lets go of it, while the user's stream may
+        still read it.
+        """
+        with self._lock:
+            with self._device:
+                result = cupy.empty(array.shape, array.dtype)
+                self._stream.wait_event(_mark(cupy.cuda.get_current_stream()))
+            theirs = DeviceArray(self, result, int(result.data.ptr), array.shape, array.dtype)
+            self.copy(theirs, array)
+            self.synchronize()
+            return result
 
     # -- work ---------------------------------------------------------------------------------
 
@@ -174,10 +192,21 @@ class CupyDevice(Device):
         self, out: DeviceArray, a: DeviceArray, b: DeviceArray, product: Product, lane: int
     ) -> None:
         with self._current(lane) as stream:
-            if self._blas is None:
-                workspaces = [self.empty(WORKSPACE_BYTES, np.uint8) for _ in self._streams]
+            self._get_blas().gemm(out, a, b, product, lane, stream.ptr)
+
+    def _get_blas(self) -> _Blas:
+        if self._blas is None:
+            self._refuse_in_capture("the start of cuBLAS")
+            with self._current():
+                workspaces = [self._allocate(WORKSPACE_BYTES) for _ in self._streams]
                 self._blas = _Blas(workspaces, by_tf32=self._by_tf32)
-            self._blas.gemm(out, a, b, product, lane, stream.ptr)
+        return self._blas
+
+    def prepare(self) -> None:
+        """Allocate what trainings need beside their buffers, so that what is free is known."""
+        super().prepare()
+        with self._lock:
+            self._get_blas()
 
     def _replayable(self, works: list[Work]) -> Callable[[], None]:
         """Capture the lanes as streams, which events tie together, into one graph."""
@@ -186,14 +215,17 @@ class CupyDevice(Device):
             origin.begin_capture(runtime.streamCaptureModeThreadLocal)
             try:
                 self._ask_lanes(works)
-            finally:
-                graph = origin.end_capture()
+            except BaseException:
+                with contextlib.suppress(Exception):  # the lanes were not joined; nothing is kept
+                    origin.end_capture()
+                raise
+            graph = origin.end_capture()
             graph.upload(origin)
         return functools.partial(self._replay, graph, works)
 
     def _replay(self, graph: Any, works: list[Work]) -> None:  # noqa: ARG002
         """Launch a graph, for which ``works`` keep the memory: a graph itself keeps none."""
-        with self._current() as origin:
+        with self._lock, self._current() as origin:
             graph.launch(origin)
 
     def _ask_lanes(self, works: list[Work]) -> None:
@@ -222,9 +254,12 @@ class CupyDevice(Device):
 
 
 class _Blas:
-    """A cuBLAS handle, with workspaces that captured work can use: CuPy's has none."""
+    """A cuBLAS handle, with workspaces that captured work can use: CuPy's has none.
 
-    def __init__(self, workspaces: list[DeviceArray], *, by_tf32: bool) -> None:
+    ``workspaces`` are memory and its address, one for each lane; arrays would hold the device.
+    """
+
+    def __init__(self, workspaces: list[tuple[object, int]], *, by_tf32: bool) -> None:
         self._library = library = cuda_probe.load_cublas()
         self._workspaces, self._by_tf32 = workspaces, by_tf32
         handle = ctypes.c_void_p()
@@ -234,10 +269,10 @@ class _Blas:
 
     def _use(self, lane: int, stream: int) -> None:
         """Ask the next products of this stream, with a workspace that no other lane works in."""
-        workspace = self._workspaces[lane]
+        _, workspace = self._workspaces[lane]
         self._check(self._library.cublasSetStream_v2(self._handle, ctypes.c_void_p(stream)))
         # After the stream, which resets it.
-        address, size = ctypes.c_void_p(workspace.address), ctypes.c_size_t(workspace.nbytes)
+        address, size = ctypes.c_void_p(workspace), ctypes.c_size_t(WORKSPACE_BYTES)
         self._check(self._library.cublasSetWorkspace_v2(self._handle, address, size))
 
     def gemm(

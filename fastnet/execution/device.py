@@ -7,7 +7,10 @@ may not happen while a step is captured.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import math
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -124,26 +127,42 @@ def _reach(columns: int, shape: tuple[int, int]) -> int:
     return (rows - 1) * columns + width
 
 
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the collector away: what it frees may be another device's, which a capture forbids."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
 class Device(ABC):
     """A device: what is asked of it happens in order, and perhaps later.
 
-    What is asked within a capture is written down as pieces of work; see ``lanes.py``.
+    What is asked within a capture is written down as pieces of work; see ``lanes.py``. One thread
+    at a time may ask, and until a capture has ended only the one that captures.
     """
 
     name: str
 
     def __init__(self) -> None:
+        self._lock = threading.RLock()
         self._recorded: list[Work] | None = None
-        self._scratch: DeviceArray | None = None
+        # Memory and its address: an array would hold the device that holds it.
+        self._scratch: tuple[object, int] | None = None
 
     # -- memory -------------------------------------------------------------------------------
 
     def empty(self, shape: int | Extent, dtype: Any) -> DeviceArray:
         """Return new memory with no content to rely on."""
-        self._refuse_in_capture("an allocation")
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         kind = np.dtype(dtype)
-        memory, address = self._allocate(math.prod(shape) * kind.itemsize)
+        with self._lock:
+            self._refuse_in_capture("an allocation")
+            memory, address = self._allocate(math.prod(shape) * kind.itemsize)
         return DeviceArray(self, memory, address, shape, kind)
 
     def put(self, array: Array) -> DeviceArray:
@@ -154,21 +173,23 @@ class Device(ABC):
 
     def write(self, target: DeviceArray, array: Array) -> None:
         """Copy a host array of the same shape and dtype into device memory."""
-        self._refuse_in_capture("a copy from the host")
         if target.shape != array.shape or target.dtype != array.dtype:
             raise TypeError(
                 f"a host array {array.shape} of {array.dtype} was written to a device array "
                 f"{target.shape} of {target.dtype}; expected the same"
             )
-        if array.size:
-            self._write(target, np.ascontiguousarray(array))
+        with self._lock:
+            self._refuse_in_capture("a copy from the host")
+            if array.size:
+                self._write(target, np.ascontiguousarray(array))
 
     def get(self, array: DeviceArray) -> Array:
         """Return a copy on the host, once all that was asked before is done."""
-        self._refuse_in_capture("a copy to the host")
         result = np.empty(array.shape, array.dtype)
-        if array.size:
-            self._read(result, array)
+        with self._lock:
+            self._refuse_in_capture("a copy to the host")
+            if array.size:
+                self._read(result, array)
         return result
 
     def copy(self, target: DeviceArray, source: DeviceArray) -> None:
@@ -185,10 +206,15 @@ class Device(ABC):
 
     def scratch(self, dtype: np.dtype[Any]) -> DeviceArray:
         """Return room that one launch may fill for the next one."""
-        if self._scratch is None:
-            self._scratch = self.empty(SCRATCH_BYTES, np.uint8)
-        count = SCRATCH_BYTES // dtype.itemsize
-        return DeviceArray(self, self._scratch.memory, self._scratch.address, (count,), dtype)
+        with self._lock:
+            if self._scratch is None:
+                self._refuse_in_capture("an allocation")
+                self._scratch = self._allocate(SCRATCH_BYTES)
+            return DeviceArray(self, *self._scratch, (SCRATCH_BYTES // dtype.itemsize,), dtype)
+
+    def prepare(self) -> None:
+        """Allocate what trainings need beside their buffers, so that what is free is known."""
+        self.scratch(np.dtype(np.uint8))
 
     # -- work ---------------------------------------------------------------------------------
 
@@ -324,9 +350,10 @@ class Device(ABC):
         ask: Callable[[int], None],
     ) -> None:
         """Ask for work now, or write it down within a capture."""
-        if self._recorded is None:
-            ask(0)
-        else:
+        with self._lock:
+            if self._recorded is None:
+                ask(0)
+                return
             read = tuple(array.span for array in reads)
             written = tuple(array.span for array in writes)
             self._recorded.append(Work(name, read, written, ask, (*reads, *writes)))
@@ -339,19 +366,21 @@ class Device(ABC):
         ``function`` must have run before, since a first run may load and allocate. The buffers
         that it works on must be kept while the result is in use.
         """
-        self._refuse_in_capture("another capture")
         works: list[Work] = []
-        self._recorded = works
-        try:
-            function()
-        finally:
-            self._recorded = None
-        return self._replayable(works)
+        with self._lock, _no_collection():
+            self._refuse_in_capture("another capture")
+            self._recorded = works
+            try:
+                function()
+            finally:
+                self._recorded = None
+            return self._replayable(works)
 
     def synchronize(self) -> None:
         """Wait until all that was asked is done."""
-        self._refuse_in_capture("a wait for the device")
-        self._synchronize()
+        with self._lock:
+            self._refuse_in_capture("a wait for the device")
+            self._synchronize()
 
     def _refuse_in_capture(self, what: str) -> None:
         if self._recorded is not None:

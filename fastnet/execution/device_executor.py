@@ -34,6 +34,8 @@ FIRST_STEPS = 16
 # much as a step of a small network costs the device, and the next step's gather need not wait for
 # the update. Capturing so many takes a while, too, which only a training of more steps gains back.
 STEPS_TOGETHER, STEPS_BEFORE = 8, 256
+# Bytes of what is small: scalars, and what the allocator rounds up.
+OTHER_BYTES = 1 << 16
 # Rows that pass through the network together outside of training: enough to fill the device.
 BLOCK_ROWS = 1 << 14
 
@@ -66,6 +68,7 @@ class DeviceExecutor(Executor):
         self._on = self.new_device(precision)
         self.device = self._on.name
         self._host_control: Control | None = None
+        self._rates_and_scales: tuple[Array, Array] = np.zeros(1), np.zeros(1)
         super().__init__(layers, loss, dtype, threads, precision)
         self._forget_steps()
 
@@ -191,7 +194,7 @@ class DeviceExecutor(Executor):
             array.nbytes for array in (features, targets, weights)
             if array is not None and not isinstance(array, DeviceArray)
         )  # fmt: skip
-        self._refuse_too_much(needed, f"{len(features):,} rows of data", "train on fewer rows")
+        self._refuse_too_much(needed, f"{len(features):,} rows of data", "pass fewer at a time")
         return super().load(features, targets, weights, scale)
 
     def block_rows(self, data: Data) -> int:
@@ -205,12 +208,16 @@ class DeviceExecutor(Executor):
     def begin_training(self, data: Data, batch_size: int, update: Update) -> None:
         """Prepare to train on ``data`` in batches, or say what fits instead."""
         self._forget_steps()
+        self._on.prepare()
         per_row = self._bytes_per_row()
-        free = self._on.free_bytes()
+        beside = self._bytes_beside(len(data.order))
+        largest = max(self._on.free_bytes() - beside, 0) // per_row
         self._refuse_too_much(
-            per_row * batch_size,
+            per_row * batch_size + beside,
             f"a batch of {batch_size:,} rows",
-            f"the largest batch that fits is {free // per_row:,}",
+            f"the largest batch that fits is {largest:,}"
+            if largest
+            else "not one row of this network fits",
         )
         super().begin_training(data, batch_size, update)
 
@@ -218,6 +225,11 @@ class DeviceExecutor(Executor):
         """Return what `new_work` takes for a row."""
         table = self.table
         return (table.values + table.deltas + table.outputs + 3) * self.dtype.itemsize
+
+    def _bytes_beside(self, rows: int) -> int:
+        """Return what a training takes at most beside its batch: rates, a copy to go back to."""
+        parameters = int(self.parameters.theta.nbytes + self.parameters.state.nbytes)
+        return parameters + 16 * rows + OTHER_BYTES
 
     def _refuse_too_much(self, needed: int, what: str, cure: str) -> None:
         free = self._on.free_bytes()
@@ -243,9 +255,11 @@ class DeviceExecutor(Executor):
         if self.control.rates.shape != rates.shape:
             self._forget_steps()
             self.control = self.control._replace(rates=self.put(rates), scales=self.put(scales))
-        else:
+            self._rates_and_scales = rates, scales
+        elif not all(map(np.array_equal, self._rates_and_scales, (rates, scales))):
             self.write(self.control.rates, rates)
             self.write(self.control.scales, scales)
+            self._rates_and_scales = rates, scales
         with self.changing(self.control) as control:
             control.clock[1:] = 0
             control.totals.fill(0)
@@ -261,6 +275,7 @@ class DeviceExecutor(Executor):
     def run_steps(self, begin: int, end: int) -> None:
         """Run the steps ``begin`` to ``end`` of the epoch; a bad one stops all that follow."""
         began = time.perf_counter()
+        self._host_control = None
         known = len(self._captured)
         total, full = len(self._data.order), len(self._data.order) // self._batch_size
         step = begin
@@ -270,7 +285,6 @@ class DeviceExecutor(Executor):
                 together = 1
             self._run(min(self._batch_size, total - step * self._batch_size), together)
             step += together
-        self._host_control = None
         self.host(self.control)  # waits for the device
         if known and len(self._captured) == known and end > begin:
             self._seconds_per_step = (time.perf_counter() - began) / (end - begin)
@@ -299,6 +313,16 @@ class DeviceExecutor(Executor):
             )
 
     # -- without training -----------------------------------------------------------------------
+
+    @one_at_a_time
+    def predict(self, features: Buffer, scale: float, *, logits: bool = False) -> Buffer:
+        """Return the outputs; rows on the host come to the device a block at a time."""
+        if isinstance(features, DeviceArray):
+            return super().predict(features, scale, logits=logits)
+        blocks = range(0, len(features), BLOCK_ROWS)
+        parts = [features[first : first + BLOCK_ROWS] for first in blocks]
+        done = [super(DeviceExecutor, self).predict(p, scale, logits=logits) for p in parts]
+        return done[0] if len(done) == 1 else np.concatenate(done)
 
     def _room_for(self, features: Buffer) -> tuple[Buffer, Callable[[Buffer, Buffer], None]]:
         if isinstance(features, DeviceArray):

@@ -81,6 +81,7 @@ class Ops(Protocol):
         For row i with loss l_i: ``row_loss_i = w_i l_i``, ``row_hits_i = w_i hit_i``,
         ``d_i = scalars[SCALE] w_i dl_i/da_i``. Hits are decided on ``z`` by ``rule``: argmax
         (the first of equals) or ``z > threshold`` against ``t > 1/2``; the rule NO_HITS writes 0.
+        The hit of a row with NaN is not defined; its loss is NaN.
         """
 
     @staticmethod

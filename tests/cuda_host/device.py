@@ -93,7 +93,7 @@ class HostDevice(Device):
         self.log.append("allocate")
         self._count(nbytes)
         memory = np.full(nbytes + 64, 0xFF, np.uint8)  # NaN, as far as there are floats
-        weakref.finalize(memory, self._count, -nbytes)
+        weakref.finalize(memory, _release, weakref.ref(self), nbytes)
         begin = -memory.ctypes.data % 64
         return memory, memory.ctypes.data + begin
 
@@ -172,6 +172,12 @@ class HostDevice(Device):
 
     def _synchronize(self) -> None:
         self.log.append("synchronize")
+
+
+def _release(device: weakref.ref[HostDevice], nbytes: int) -> None:
+    found = device()
+    if found is not None:
+        found._count(-nbytes)
 
 
 def _view(array: DeviceArray) -> Array:

@@ -19,7 +19,7 @@ extern "C" __global__ void begin_step(
 }
 
 // row_loss, row_hits (rows,), summed in float64 by one block: fixed shares in a fixed order.
-extern "C" __global__ void __launch_bounds__(256, 1) add_losses(
+extern "C" __global__ void __launch_bounds__(1024, 1) add_losses(
     double* __restrict__ scalars, const REAL* __restrict__ row_loss,
     const REAL* __restrict__ row_hits, int rows) {
   __shared__ double shared[32];

@@ -1,21 +1,24 @@
 // Teams: the threads that share one row of a matrix, and what they find out together.
 //
 // A Warp is enough for rows of some hundred columns; a Block takes rows of any width. A kernel over
-// rows is written once for both. Member k of a team takes the columns k, k + size, ... Every result
-// is the same, to the bit, on all members, and does not depend on the order in which threads run.
+// rows is written once for both. Member k of a team takes the columns k, k + size, ... A result does
+// not depend on the order in which threads run, and is the same on all members (but that of equal
+// zeros either sign may count as the larger).
 #pragma once
 
 #define ALL_LANES 0xffffffffu
 
-// Kernels are launched with 256 threads to a block at most, and as few blocks at a time as one on a
+// Kernels are launched with 256 threads to a block (1024 where one adds up all), and as few blocks at a time as one on a
 // multiprocessor may be: __launch_bounds__(256, 1) gives every thread the registers that it asks
 // for. Without the 1, NVRTC spilled some of float64's.
 
 struct Add {
   template <class T> __device__ __forceinline__ T operator()(T a, T b) const { return a + b; }
 };
-struct Larger {
-  template <class T> __device__ __forceinline__ T operator()(T a, T b) const { return b > a ? b : a; }
+struct Larger {  // NaN is larger than every number
+  template <class T> __device__ __forceinline__ T operator()(T a, T b) const {
+    return b > a || b != b ? b : a;
+  }
 };
 struct Smaller {
   template <class T> __device__ __forceinline__ T operator()(T a, T b) const { return b < a ? b : a; }
@@ -71,7 +74,7 @@ struct Block {
 
 // The row that this thread works on where each warp has one, and where each block has one.
 __device__ __forceinline__ int row_of_warp() {
-  return int((blockIdx.x * blockDim.x + threadIdx.x) >> 5);
+  return int(blockIdx.x * (blockDim.x >> 5) + (threadIdx.x >> 5));
 }
 __device__ __forceinline__ int row_of_block() { return int(blockIdx.x); }
 
@@ -80,27 +83,28 @@ __device__ __forceinline__ T sum(const Team& team, T value) {
   return team.all(value, Add());
 }
 
-// The first position of the largest element. Every member begins with the first element, so that
-// those without a column of their own have something to compare.
+// The first position of the largest element, or of a NaN. Every member begins with the first
+// element, so that those without a column of their own have something to compare.
 template <class T, class Team>
 __device__ __forceinline__ int argmax(const Team& team, const T* x, int columns) {
   T largest = x[0];
   int position = 0;
   for (int j = team.member(); j < columns; j += team.size()) {
-    if (x[j] > largest) {
+    if (x[j] > largest || (x[j] != x[j] && largest == largest)) {
       largest = x[j];
       position = j;
     }
   }
   const T top = team.all(largest, Larger());
-  return team.all(largest == top ? position : columns, Smaller());
+  const bool is_top = largest == top || (largest != largest && top != top);
+  return team.all(is_top ? position : columns, Smaller());
 }
 
 template <class T, class Team>
 __device__ __forceinline__ T largest_of(const Team& team, const T* x, int columns) {
   T largest = x[0];
   for (int j = team.member(); j < columns; j += team.size()) {
-    largest = x[j] > largest ? x[j] : largest;
+    largest = Larger()(largest, x[j]);
   }
   return team.all(largest, Larger());
 }
