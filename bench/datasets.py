@@ -11,7 +11,8 @@ from bench import checkout
 from bench.workloads import Workload
 from fastnet.data.dataset import Dataset
 from fastnet.data.digits import digits
-from fastnet.data.idx import read_idx
+from fastnet.data.images import MNIST
+from fastnet.data.images import load as load_images
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -43,7 +44,7 @@ def load(workload: Workload, folder: Path | None) -> Dataset:
     if workload.data == "digits":
         data = digits()
     elif workload.data == "mnist":
-        data = _mnist(checkout.mnist_folder(folder))
+        data = load_images(MNIST, checkout.mnist_folder(folder))
     else:
         data = _synthetic(workload.layers[0], workload.layers[-1], workload.rows or 10_000)
     if workload.rows is None:
@@ -60,18 +61,6 @@ def in_float32(data: Dataset) -> Dataset:
         X_train=data.X_train.astype(np.float32) * scale,
         X_test=data.X_test.astype(np.float32) * scale,
         input_scale=1.0,
-    )
-
-
-def _mnist(folder: Path) -> Dataset:
-    parts = {part: read_idx(folder / name) for part, name in checkout.MNIST_FILES.items()}
-    return Dataset(
-        "mnist",
-        parts["X_train"].reshape(len(parts["X_train"]), -1),
-        parts["y_train"].astype(np.int64),
-        parts["X_test"].reshape(len(parts["X_test"]), -1),
-        parts["y_test"].astype(np.int64),
-        input_scale=1 / 255,
     )
 
 

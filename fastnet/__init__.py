@@ -12,6 +12,8 @@ from fastnet import activations, initializers, losses, optimizers
 from fastnet.callbacks import EpochEnd
 from fastnet.checking import GradientCheck, gradcheck
 from fastnet.comparing import Parity, parity
+from fastnet.data.dataset import Dataset
+from fastnet.data.loading import load_data
 from fastnet.errors import (
     BackendUnavailableError,
     DeviceMemoryError,
@@ -32,6 +34,7 @@ __all__ = [
     "Adam",
     "BackendStatus",
     "BackendUnavailableError",
+    "Dataset",
     "Dense",
     "DeviceMemoryError",
     "DivergenceError",
@@ -48,6 +51,7 @@ __all__ = [
     "backends",
     "gradcheck",
     "initializers",
+    "load_data",
     "losses",
     "optimizers",
     "parity",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastnet.errors import BackendUnavailableError, TrainingInterrupted
@@ -105,6 +106,16 @@ def _batch_size(text: str) -> int | None:
         raise ValueError(f"--batch-size is {text!r}; expected a number, or 'all'") from None
 
 
+def _label(text: str | None) -> str | int | None:
+    """Return the label column in a text: a position if it is a whole number, else a name."""
+    if text is None:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
 Hidden = Annotated[str, typer.Option(help="Units of the hidden layers, such as 128,64.")]
 ActivationOption = Annotated[
     str, typer.Option(help="linear, sigmoid, tanh, relu, leaky_relu(0.01) or elu(1).")
@@ -129,7 +140,27 @@ SeedOption = Annotated[int, typer.Option(help="Decides first weights, row order 
 @app.command()
 @_with_exit_codes
 def train(
-    data: Annotated[str, typer.Argument(help="A data set: digits.")] = "digits",
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="digits, mnist or fashion_mnist; a .csv, .parquet or .npz file; or two files of "
+            "features and targets, .npy or IDX, with a comma between."
+        ),
+    ] = "digits",
+    label: Annotated[
+        str | None,
+        typer.Option(
+            help="The label column of a table: its name, or its position from 0.",
+            show_default="label, target, class or y",
+        ),
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="The folder with the files of mnist or fashion_mnist.",
+            show_default="FASTNET_DATA_DIR; without it they are downloaded once",
+        ),
+    ] = None,
     hidden: Hidden = "128",
     activation: ActivationOption = "relu",
     loss: LossOption = None,
@@ -149,6 +180,7 @@ def train(
 ) -> None:
     """Train a network and test it on rows that it has never seen."""
     from fastnet import checks, training
+    from fastnet.data import loading
     from fastnet.fitting import Settings
 
     console = Console()
@@ -161,7 +193,7 @@ def train(
     if validation != 0:
         checks.real_number(validation, "validation (0 for none)", above=0, below=1)
     prepared = training.prepare(
-        data,
+        loading.load_data(data, label=_label(label), data_dir=data_dir),
         None,
         hidden=_sizes(hidden),
         activation=activation,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
@@ -11,7 +12,8 @@ import numpy as np
 
 from fastnet import activations, checks, losses, optimizers
 from fastnet.callbacks import Callback
-from fastnet.data import arrays, catalogue, placement, splits, targets
+from fastnet.data import arrays, loading, placement, splits, targets
+from fastnet.data.dataset import Dataset
 from fastnet.execution import registry
 from fastnet.history import History
 from fastnet.layers import MOST_UNITS, Dense
@@ -141,9 +143,9 @@ def train(
 
     Parameters
     ----------
-    data : str or array_like, default "digits"
-        The name of a data set, or X (rows, features). Of your own rows a fifth, stratified by
-        class, is kept back for the test; ``digits`` has test rows of its own.
+    data : str, path, Dataset or array_like, default "digits"
+        A data set by its name or file, see `load_data`, or X (rows, features). Where there are no
+        test rows, a fifth of the rows is kept back for the test, stratified by class.
     y : array_like, optional
         Labels or quantities, if ``data`` is X.
     hidden : int or sequence of int, default (128,)
@@ -236,20 +238,15 @@ def prepare(
 ) -> Prepared:
     """Split the rows and make the network for them; the first half of `train`."""
     of_seed = provider(seed)
-    if isinstance(data, str):
-        if y is not None:
-            raise ValueError(
-                f"y was given together with the data set {data!r}, which has its own targets; "
-                f"leave y out, or pass X and y"
-            )
-        known = catalogue.by_name(data)
+    known = _dataset(data, y)
+    if known is not None:
         X, targets_ = known.X_train, known.y_train
         scale = known.input_scale if input_scale is None else input_scale
     else:
         if y is None:
             raise TypeError(
-                "y is missing: expected train(X, y) with one target per row, or the name of a "
-                "data set, as in train('digits')"
+                "y is missing: expected train(X, y) with one target per row, or a data set by "
+                "its name or file, as in train('digits')"
             )
         X, targets_ = _matrix(data), _on_host(y, of_network["backend"])
         scale = 1.0 if input_scale is None else input_scale
@@ -266,13 +263,26 @@ def prepare(
     # All rows are checked here, those kept back for the test as well.
     rows, codec = network.rows(X, targets_, sample_weight, codec=None, training=True)
     X, y, weights, take = rows.features, survey.targets, rows.weights, network.executor.take
-    if isinstance(data, str):
+    if known is not None and known.X_test is not None and known.y_test is not None:
         return Prepared(network, X, y, known.X_test, known.y_test, weights, codec)
     kept, held_back = splits.stratified_split(survey.strata, splits.TEST_FRACTION, network.seed)
     kept_weights = None if weights is None else weights[kept]
     return Prepared(
         network, take(X, kept), y[kept], take(X, held_back), y[held_back], kept_weights, codec
     )
+
+
+def _dataset(data: Any, y: Any) -> Dataset | None:
+    """Return the data set that is meant, or None for arrays."""
+    if not isinstance(data, Dataset | str | os.PathLike):
+        return None
+    if y is not None:
+        raise ValueError(
+            f"y was given together with the data set "
+            f"{data.name if isinstance(data, Dataset) else data!r}, which has its own targets; "
+            f"leave y out, or pass X and y"
+        )
+    return data if isinstance(data, Dataset) else loading.load_data(data)
 
 
 def _matrix(X: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A data set: rows to train on and rows to test on."""
+"""A data set: rows to train on, and rows to test on where it has its own."""
 
 from __future__ import annotations
 
@@ -10,14 +10,25 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Dataset(NamedTuple):
-    """Features and targets, split into training and test rows.
+    """Features and targets.
 
-    ``input_scale`` is the factor that brings the features to about 0 .. 1; the network applies it.
+    Attributes
+    ----------
+    name : str
+    X_train, y_train : array
+        (rows, features) and one target per row.
+    X_test, y_test : array or None
+        Rows of the set's own to test on; None where it has none.
+    input_scale : float
+        The factor that brings the features to about 0 .. 1; the network applies it.
+    columns : tuple of str
+        The features' names, where they have some.
     """
 
     name: str
     X_train: Array
     y_train: Array
-    X_test: Array
-    y_test: Array
-    input_scale: float
+    X_test: Array | None
+    y_test: Array | None
+    input_scale: float = 1.0
+    columns: tuple[str, ...] = ()

@@ -32,6 +32,7 @@ from fastnet_kernels.cpu.compile import OPTIONS, by_type_alone
 from numba.core.compiler_lock import global_compiler_lock
 
 from fastnet.execution import compiler_thread
+from fastnet.folders import base_folder
 from fastnet.version import __version__
 
 T = TypeVar("T")
@@ -71,19 +72,6 @@ def fingerprint() -> str:
     ):
         digest.update(fact.encode() + b"\0")
     return digest.hexdigest()[:20]
-
-
-def base_folder() -> Path:
-    """Return where fastnet keeps what it can make again: FASTNET_CACHE_DIR, or the user's cache."""
-    chosen = os.environ.get("FASTNET_CACHE_DIR", "").strip()
-    if chosen:
-        return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA", "").strip()
-        return (Path(local) if local else Path.home() / "AppData" / "Local") / "fastnet"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "fastnet"
-    return Path(os.environ.get("XDG_CACHE_HOME", "").strip() or Path.home() / ".cache") / "fastnet"
 
 
 @cache

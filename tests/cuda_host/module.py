@@ -280,7 +280,7 @@ def base_folder() -> Path:
     from fastnet.execution import compiled  # takes Numba along, which a short script can do without
 
     try:
-        base = compiled.base_folder()
+        base = folders.base_folder()
         base.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=base):
             return base.resolve()

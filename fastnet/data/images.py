@@ -1,0 +1,229 @@
+"""MNIST and Fashion-MNIST: four IDX files each, from a folder, or downloaded once.
+
+LeCun, Cortes, Burges, "The MNIST database of handwritten digits", 1998; Xiao, Rasul, Vollgraf,
+"Fashion-MNIST: a novel image dataset for benchmarking machine learning algorithms", 2017.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastnet.data.dataset import Dataset
+from fastnet.data.idx import read_idx
+from fastnet.folders import base_folder
+
+DATA_VARIABLE = "FASTNET_DATA_DIR"
+
+# What each part of a set is called; copies may be compressed or not.
+FILES = {
+    "X_train": "train-images-idx3-ubyte",
+    "y_train": "train-labels-idx1-ubyte",
+    "X_test": "t10k-images-idx3-ubyte",
+    "y_test": "t10k-labels-idx1-ubyte",
+}
+
+
+class ImageSet(NamedTuple):
+    """A set of images: where copies are, and the SHA-256 of its compressed files, part by part."""
+
+    name: str
+    mirrors: tuple[str, ...]
+    hashes: dict[str, str]
+
+
+MNIST = ImageSet(
+    "mnist",
+    (
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    ),
+    {
+        "X_train": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        "y_train": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+        "X_test": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        "y_test": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    },
+)
+FASHION_MNIST = ImageSet(
+    "fashion_mnist",
+    (
+        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    ),
+    {
+        "X_train": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        "y_train": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        "X_test": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        "y_test": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+    },
+)
+
+
+def load(images: ImageSet, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
+    """Return a set of images as bytes, one row per image.
+
+    Parameters
+    ----------
+    images : ImageSet
+    data_dir : path, optional
+        A folder with the four files, or with a folder of the set's name that has them; by default
+        what FASTNET_DATA_DIR names. Without either, the files are downloaded once, with pooch.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a folder is named and lacks a file.
+    OSError, ImportError
+        If the files have to be downloaded and cannot be: the message says what to put where.
+    ValueError
+        If a file is damaged, or images and labels are not as many.
+    """
+    parts = {part: read_idx(path) for part, path in _paths(images, data_dir).items()}
+    for stage in ("train", "test"):
+        pictures, labels = parts[f"X_{stage}"], parts[f"y_{stage}"]
+        if pictures.ndim < 2 or labels.ndim != 1 or len(pictures) != len(labels):
+            raise ValueError(
+                f"{images.name}: images of shape {pictures.shape} and labels of shape "
+                f"{labels.shape}; expected one label for each image"
+            )
+    return Dataset(
+        images.name,
+        _flat(parts["X_train"]),
+        parts["y_train"].astype(np.int64),
+        _flat(parts["X_test"]),
+        parts["y_test"].astype(np.int64),
+        input_scale=1 / 255,
+    )
+
+
+def _flat(pictures: Any) -> Any:
+    return pictures.reshape(len(pictures), -1)
+
+
+def _paths(images: ImageSet, data_dir: str | os.PathLike[str] | None) -> dict[str, Path]:
+    named, by = data_dir, "data_dir"
+    if named is None:
+        named, by = os.environ.get(DATA_VARIABLE, "").strip() or None, DATA_VARIABLE
+    if named is None:
+        return {part: _downloaded(images, part) for part in FILES}
+    folder = Path(named).expanduser()
+    for place in (folder / images.name, folder):
+        found = {part: _in(place, name) for part, name in FILES.items()}
+        if any(found.values()):
+            break
+    missing = [name for part, name in FILES.items() if found[part] is None]
+    if missing:
+        raise FileNotFoundError(
+            f"{images.name} is not in {folder} ({by}): {', '.join(missing)} missing. Put the four "
+            f"IDX files there, plain or as .gz, or into {folder / images.name}; or name no folder, "
+            f"and they are downloaded"
+        )
+    return {part: path for part, path in found.items() if path is not None}
+
+
+def _in(folder: Path, name: str) -> Path | None:
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.is_file():
+            return path
+    return None
+
+
+# -- downloading ----------------------------------------------------------------------------------
+
+
+def _downloaded(images: ImageSet, part: str) -> Path:
+    """Return a file of the user's cache, which is fetched from the first mirror that has it."""
+    folder = base_folder() / "data" / images.name
+    name = f"{FILES[part]}.gz"
+    by_hand = (
+        f"Download {', '.join(f'{one}.gz' for one in FILES.values())} elsewhere, for example from "
+        f"{images.mirrors[0]}, put them into a folder, and name it with data_dir or {DATA_VARIABLE}"
+    )
+    try:
+        import pooch
+    except ImportError:
+        raise ImportError(
+            f"{images.name} has to be downloaded, for which the package pooch is not installed: "
+            f"python -m pip install 'fastnet-nn[data]'. {by_hand}."
+        ) from None
+    failures = []
+    with _quiet(pooch.get_logger()):
+        for mirror in images.mirrors:
+            try:
+                return Path(
+                    pooch.retrieve(
+                        mirror + name,
+                        known_hash=f"sha256:{images.hashes[part]}",
+                        fname=name,
+                        path=folder,
+                        progressbar=_progress(f"{images.name}: {name}"),
+                    )
+                )
+            except (OSError, ValueError) as error:  # no network, refused, or a wrong hash
+                failures.append(f"{mirror}: {_short(error)}")
+    raise OSError(f"{images.name} could not be downloaded: {'; '.join(failures)}. {by_hand}.")
+
+
+def _short(error: Exception) -> str:
+    """Return the first line of an error, which for those of the network is the last cause."""
+    reason: BaseException = error
+    while reason.__context__ is not None:
+        reason = reason.__context__
+    return str(reason).strip().split("\n")[0][:200] or type(reason).__name__
+
+
+@contextlib.contextmanager
+def _quiet(logger: logging.Logger) -> Iterator[None]:
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _progress(title: str) -> Any:
+    """Return a bar on stderr for pooch to move on, or False where nobody watches."""
+    return _Bar(title) if sys.stderr is not None and sys.stderr.isatty() else False
+
+
+class _Bar:
+    """What pooch asks of a progress bar."""
+
+    def __init__(self, title: str) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+        self._progress = Progress(*columns, console=Console(stderr=True))
+        self._task = self._progress.add_task(title, total=None)
+        self._progress.start()
+
+    @property
+    def total(self) -> float | None:
+        """Bytes of the whole file."""
+        return self._progress.tasks[0].total
+
+    @total.setter
+    def total(self, size: float) -> None:
+        self._progress.update(self._task, total=size)
+
+    def update(self, size: int) -> None:
+        """So many bytes more are there."""
+        self._progress.advance(self._task, size)
+
+    def reset(self) -> None:
+        """Begin again; pooch does so before it moves to the end."""
+        self._progress.update(self._task, completed=0)
+
+    def close(self) -> None:
+        """Leave the last state on the screen."""
+        self._progress.stop()
