@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -54,20 +55,23 @@ def read_csv(path: Path, label: str | int | None) -> Table:
         raise ValueError(f"{path}: fields are separated by semicolons; expected commas between")
     names = first if has_header else [str(place) for place in range(len(first))]
     place = _place_of(names, label, path, has_header=has_header)
-    _refuse_long_rows(path, len(names))
     try:
-        frame = pandas.read_csv(
-            path,
-            header=None,
-            skiprows=1 if has_header else 0,
-            names=range(len(names)),
-            index_col=False,
-            encoding="utf-8-sig",
-            skip_blank_lines=False,
-            low_memory=False,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pandas.errors.ParserWarning)  # fields would be cut off
+            frame = pandas.read_csv(
+                path,
+                header=None,
+                skiprows=1 if has_header else 0,
+                names=range(len(names)),
+                index_col=False,
+                encoding="utf-8-sig",
+                skip_blank_lines=False,
+                low_memory=False,
+            )
     except pandas.errors.EmptyDataError:
         frame = pandas.DataFrame()
+    except pandas.errors.ParserWarning:
+        raise ValueError(_long_row(path, len(names))) from None
     except (pandas.errors.ParserError, UnicodeDecodeError) as error:
         reason = str(error).strip().removeprefix("Error tokenizing data. C error: ")
         raise ValueError(f"{path} cannot be read as a table: {reason}") from None
@@ -154,18 +158,16 @@ def _place_of(
     return usual[0]
 
 
-def _refuse_long_rows(path: Path, columns: int) -> None:
-    """Raise for a row of too many fields, which pandas cuts off without a word."""
+def _long_row(path: Path, columns: int) -> str:
+    """Return which row has too many fields."""
     with path.open(encoding="utf-8-sig", newline="") as file:
-        if max((line.count(",") for line in file), default=0) < columns:
-            return  # no line can have more fields: a quick look, which is enough for most
-        file.seek(0)
         for row in (reader := csv.reader(file)):
             if len(row) > columns:
-                raise ValueError(
+                return (
                     f"{path}: line {reader.line_num} has {len(row)} fields, and the first line "
                     f"has {columns}"
                 )
+    return f"{path}: rows are longer than the first line, which has {columns} fields"
 
 
 def _table(
@@ -179,10 +181,11 @@ def _table(
 
     if not len(frame) or len(names) < 2:
         raise ValueError(f"{source}: expected rows, and a column beside the labels")
-    gaps = frame.isna().to_numpy()
-    if gaps.any():
-        row, column = (int(i) for i in np.argwhere(gaps)[0])
-        if gaps[row].all():
+    gaps = frame.select_dtypes(exclude="integer").isna()  # whole numbers have none
+    if gaps.to_numpy().any():
+        row, place_of_gap = (int(i) for i in np.argwhere(gaps.to_numpy())[0])
+        column = int(gaps.columns[place_of_gap])
+        if frame.iloc[row].isna().all():
             raise ValueError(f"{where(row, column).rsplit(',', 1)[0]} is empty")
         raise ValueError(f"{where(row, column)} has no value; fill gaps or drop such rows first")
     import pandas

@@ -27,6 +27,8 @@ import fastnet_kernels.cuda as cuda
 import numpy as np
 from fastnet_kernels.cuda import Kernel
 
+from fastnet import folders
+
 HEADER = Path(__file__).with_name("cuda_host.hpp")
 
 # More flags for every module of a process: the sanitizers are switched on by it.
@@ -277,14 +279,14 @@ def base_folder() -> Path:
     chosen = os.environ.get(FOLDER_VARIABLE, "")
     if chosen:
         return Path(chosen)
-    from fastnet.execution import compiled  # takes Numba along, which a short script can do without
-
     try:
         base = folders.base_folder()
         base.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=base):
             return base.resolve()
     except (OSError, RuntimeError):  # RuntimeError: no home folder is known
+        from fastnet.execution import compiled  # takes Numba along
+
         return compiled._temporary_folder("cuda-host")
 
 
