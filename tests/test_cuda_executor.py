@@ -43,12 +43,14 @@ def devices() -> list[HostDevice]:
 
 
 @pytest.fixture(autouse=True)
-def _on_host(monkeypatch: pytest.MonkeyPatch, devices: list[HostDevice]) -> Iterator[None]:
+def _on_host(devices: list[HostDevice]) -> Iterator[None]:
+    """With patches of its own: those of a test are taken back before these."""
+
     def make() -> HostDevice:
         devices.append(HostDevice(seed=len(devices)))
         return devices[-1]
 
-    with cupy_on_host(monkeypatch, make):
+    with pytest.MonkeyPatch.context() as patch, cupy_on_host(patch, make):
         yield
 
 
