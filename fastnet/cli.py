@@ -174,6 +174,10 @@ def train(
     backend: BackendOption = "auto",
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
     seed: SeedOption = 0,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Write pictures of the training into this folder.", show_default="none"),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as one JSON object, nothing else.")
     ] = False,
@@ -192,6 +196,10 @@ def train(
     Settings.checked(**settings)  # before anything is shown
     if validation != 0:
         checks.real_number(validation, "validation (0 for none)", above=0, below=1)
+    if plot is not None:
+        from fastnet import plots
+
+        plots.check_folder(plot)  # and matplotlib: before an hour of training, not after it
     prepared = training.prepare(
         loading.load_data(data, label=_label(label), data_dir=data_dir),
         None,
@@ -216,6 +224,9 @@ def train(
         print(json.dumps(result.to_dict(), allow_nan=False))
     else:
         _show_result(console, result)
+    if plot is not None:
+        for path in plots.save_all(result, plot, prepared.X_test, prepared.y_test):
+            Console(stderr=True).print(f"wrote {path}", markup=False, soft_wrap=True)
 
 
 def _show_network(console: Console, network: Network, data: str) -> None:

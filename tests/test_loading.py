@@ -350,6 +350,16 @@ def test_the_command_trains_on_a_table_and_on_a_folder(
         cli.main(["train", str(path), "--label", "target", "--backend", "numpy", "--json"])
     assert json.loads(capsys.readouterr().out)["test_accuracy"] > 0.8
     write_set(tmp_path / "images")
+    pictures = tmp_path / "pictures"
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["train", "--backend", "numpy", "--epochs", "1", "--plot", str(pictures)])
+    shown = capsys.readouterr()
+    names = {"curves.png", "predictions.png", "confusion.png", "weights.png"}
+    assert {path.name for path in pictures.iterdir()} == names
+    assert shown.err.count("wrote ") == 4
+    with pytest.raises(SystemExit, match="1"):
+        cli.main(["train", "--plot", str(path)])
+    assert "is a file; expected a folder" in capsys.readouterr().err
     options = ["--data-dir", str(tmp_path / "images"), "--backend", "numpy", "--epochs", "2"]
     with pytest.raises(SystemExit, match="0"):
         cli.main(["train", "mnist", *options])
