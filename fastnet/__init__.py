@@ -8,7 +8,7 @@ The math stands in ``fastnet/backprop.py``; everything here is imported from the
 what it is.
 """
 
-from fastnet import activations, initializers, losses, optimizers
+from fastnet import activations, initializers, losses, optimizers, recipes
 from fastnet.callbacks import EpochEnd
 from fastnet.checking import GradientCheck, gradcheck
 from fastnet.comparing import Parity, parity
@@ -55,6 +55,7 @@ __all__ = [
     "losses",
     "optimizers",
     "parity",
+    "recipes",
     "train",
     "warmup",
 ]

@@ -1,4 +1,4 @@
-"""The command line: ``fastnet train``, ``gradcheck``, ``parity`` and ``doctor``.
+"""The command line: ``fastnet train``, ``recipes``, ``gradcheck``, ``parity`` and ``doctor``.
 
 Exit codes: 0 done, 1 failed, 2 misused, 3 backend not available, 130 interrupted. Results go to
 stdout, progress and errors to stderr.
@@ -133,6 +133,13 @@ FixedLossOption = Annotated[
 OutputOption = Annotated[str, typer.Option(help="Activation of the last layer.")]
 RowsOption = Annotated[int, typer.Option(help="How many digits to compare on.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+DataDirOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="The folder with the files of mnist or fashion_mnist.",
+        show_default="FASTNET_DATA_DIR; without it they are downloaded once",
+    ),
+]
 BackendOption = Annotated[str, typer.Option(help="auto, numpy, numba or cupy.")]
 SeedOption = Annotated[int, typer.Option(help="Decides first weights, row order and splits.")]
 
@@ -154,13 +161,7 @@ def train(
             show_default="label, target, class or y",
         ),
     ] = None,
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(
-            help="The folder with the files of mnist or fashion_mnist.",
-            show_default="FASTNET_DATA_DIR; without it they are downloaded once",
-        ),
-    ] = None,
+    data_dir: DataDirOption = None,
     hidden: Hidden = "128",
     activation: ActivationOption = "relu",
     loss: LossOption = None,
@@ -267,6 +268,66 @@ def _show_result(console: Console, result: TrainResult) -> None:
         f"{report.epochs} epochs of {report.rows:,} rows in {report.seconds:.2f} s: "
         f"{report.samples_per_second:,.0f} samples per second"
     )
+
+
+recipes_app = typer.Typer(
+    help="Train networks of known tutorials: what they reported, and what is right.",
+    no_args_is_help=True,
+)
+app.add_typer(recipes_app, name="recipes")
+RecipeName = Annotated[str, typer.Argument(metavar="NAME", help="See fastnet recipes list.")]
+
+
+@recipes_app.command("list")
+@_with_exit_codes
+def list_recipes(as_json: JsonOption = False) -> None:
+    """List the recipes."""
+    from fastnet import recipes
+
+    found = [recipes.get(name) for name in recipes.names()]
+    if as_json:
+        print(json.dumps([{"name": r.name, "title": r.title, "mark": r.mark} for r in found]))
+        return
+    table = Table(title="Recipes", title_justify="left")
+    table.add_column("name", no_wrap=True)
+    table.add_column("title")
+    table.add_column("mark")
+    for recipe in found:
+        table.add_row(recipe.name, recipe.title, recipe.mark)
+    Console().print(table)
+
+
+@recipes_app.command("show")
+@_with_exit_codes
+def show_recipe(name: RecipeName) -> None:
+    """Describe a recipe: network, training, data, what was reported, wrong, and is done instead."""
+    from fastnet import recipes
+
+    print(recipes.get(name))
+
+
+@recipes_app.command("run")
+@_with_exit_codes
+def run_recipe(
+    name: RecipeName,
+    backend: BackendOption = "auto",
+    seed: Annotated[
+        int | None, typer.Option(help="Run this seed alone.", show_default="each of the recipe's")
+    ] = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a recipe and test it on rows that it has never seen; exit with 1 below its mark."""
+    from fastnet import recipes
+
+    recipe = recipes.get(name)
+    result = recipe.run(backend, seed, data_dir)
+    if as_json:
+        print(json.dumps(result.to_dict(), allow_nan=False))
+    else:
+        print(result)
+    if result.reached is False:
+        raise typer.Exit(FAILED)
 
 
 @app.command()
