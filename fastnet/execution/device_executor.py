@@ -260,9 +260,7 @@ class DeviceExecutor(Executor):
             self.write(self.control.rates, rates)
             self.write(self.control.scales, scales)
             self._rates_and_scales = rates, scales
-        with self.changing(self.control) as control:
-            control.clock[1:] = 0
-            control.totals.fill(0)
+        self._rewind()
 
     @property
     def steps_per_call(self) -> int:  # type: ignore[override]
@@ -302,15 +300,7 @@ class DeviceExecutor(Executor):
 
     def _launch(self, rows: int, steps: int) -> None:
         for _ in range(steps):
-            math.step(
-                self.table.records,
-                self._update,
-                self.parameters,
-                self._data,
-                self._training_work,
-                self.control,
-                rows,
-            )
+            self._step(rows)
 
     # -- without training -----------------------------------------------------------------------
 

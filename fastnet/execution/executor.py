@@ -311,6 +311,10 @@ class Executor:
         """Take the epoch's order of rows and, per step, learning rate and 1 / sum of weights."""
         self._data = self._data._replace(order=self.put(order))
         self.control = self.control._replace(rates=self.put(rates), scales=self.put(scales))
+        self._rewind()
+
+    def _rewind(self) -> None:
+        """Set clock and totals to the beginning of an epoch; the count of steps goes on."""
         with self.changing(self.control) as now:
             now.clock[BATCH:] = 0
             now.totals.fill(0)
@@ -322,17 +326,21 @@ class Executor:
         with np.errstate(all="ignore"):  # what is not finite halts the run and is reported there
             for step in range(begin, end):
                 rows = min(self._batch_size, total - step * self._batch_size)
-                self.math.step(
-                    self.table.records,
-                    self._update,
-                    self.parameters,
-                    self._data,
-                    self._training_work,
-                    self.control,
-                    rows,
-                )
+                self._step(rows)
                 if self.control.scalars[HALTED]:
                     return
+
+    def _step(self, rows: int) -> None:
+        """Take one step on the next ``rows`` rows."""
+        self.math.step(
+            self.table.records,
+            self._update,
+            self.parameters,
+            self._data,
+            self._training_work,
+            self.control,
+            rows,
+        )
 
     @property
     def halted(self) -> bool:
