@@ -56,7 +56,7 @@ class Rows:
 def split_validation(
     network: Network, rows: Rows, codec: Codec, validation: Any
 ) -> tuple[Rows, Rows | None]:
-    """Return the rows to train on and to validate on, from a share, a pair, or None."""
+    """Return the raw rows to train on and to validate on, from a share, a pair, or None."""
     if validation is None:
         return rows, None
     if isinstance(validation, tuple | list):
@@ -66,7 +66,11 @@ def split_validation(
                 f"a pair (X, y), or None"
             )
         held, _ = network.rows(
-            *validation, codec=codec, training=False, names=("validation X", "validation y")
+            *validation,
+            codec=codec,
+            training=False,
+            raw=True,
+            names=("validation X", "validation y"),
         )
         return rows, held
     share = checks.real_number(validation, "validation", above=0, below=1)

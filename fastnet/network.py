@@ -6,13 +6,16 @@ import math
 import os
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from fastnet import checks, fitting, losses
 from fastnet.callbacks import Callback
-from fastnet.data import arrays, placement, targets
+from fastnet.data import arrays, columns, placement, preparation, tabular, targets
+from fastnet.data.columns import Layout
+from fastnet.data.preparation import Preparation
 from fastnet.data.targets import Codec
 from fastnet.errors import BackendUnavailableError
 from fastnet.execution import codes, registry
@@ -53,6 +56,9 @@ class Network:
         None for arithmetic in ``dtype``; ``"tf32"`` is for GPUs alone.
     input_scale : float, default 1.0
         Features are multiplied by it on their way in, in training and in prediction.
+    preparation : str or Preparation, optional
+        ``min_max`` or ``standard``: column by column, learned from the rows of the first `fit`, and
+        applied to all features from then on. For features of unlike sizes, as tables have them.
     task : str, default "auto"
         ``classification``, ``regression``, or ``auto``: strings, integers and booleans are
         classes, floats are quantities.
@@ -83,6 +89,7 @@ class Network:
         threads: int | None = None,
         precision: str | None = None,
         input_scale: float = 1.0,
+        preparation: str | Preparation | None = None,
         task: str = "auto",
     ) -> None:
         self.loss = losses.loss(loss)
@@ -93,6 +100,8 @@ class Network:
         self.input_scale = checks.fits(
             checks.real_number(input_scale, "input_scale", above=0), "input_scale", self.dtype
         )
+        self.preparation = _preparation(preparation, self.input_scale)
+        self.layout = Layout()
         self.task = targets.check_task(task)
         self.backend, self.backend_reason = registry.choose(backend)
         self.precision = _precision(precision, self.backend)
@@ -296,7 +305,9 @@ class Network:
         X : array_like
             (rows, inputs) real and finite. uint8 stays as it is and is scaled batch by batch. With
             ``backend="cupy"`` it may lie on the GPU: a CuPy array, or what speaks DLPack. It is
-            then used where it lies, if it is contiguous, in uint8 or the network's dtype.
+            then used where it lies, if it is contiguous, in uint8 or the network's dtype. A
+            preparation takes place on the host. The columns of a data frame are remembered by
+            their names, and found by them in frames that come later.
         y : array_like
             (rows,) labels or quantities, or (rows, outputs): one-hot, multilabel or quantities.
         optimizer : str or Optimizer, optional
@@ -342,24 +353,38 @@ class Network:
             progress=progress,
         )
         settings.optimizer.check_dtype(self.dtype)
-        rows, codec = self.rows(X, y, sample_weight, codec=self._codec, training=True)
+        rows, codec = self.rows(X, y, sample_weight, codec=self._codec, training=True, raw=True)
         rows, held = fitting.split_validation(self, rows, codec, validation)
+        preparation = self.preparation
+        if preparation is not None:
+            if not preparation.is_learned:
+                preparation = preparation.learn(rows.features)
+            rows = self._prepared(rows, preparation)
+            held = None if held is None else self._prepared(held, preparation, "validation X")
         if not self._busy.acquire(blocking=False):
             raise RuntimeError(
                 "this network is being trained already, by another thread or by the fit that "
                 "called this function; train a copy: net.to()"
             )
-        before = (self.epoch, self._codec, self._optimizer, self.executor.snapshot())
+        before = {
+            "_codec": self._codec,
+            "_optimizer": self._optimizer,
+            "preparation": self.preparation,
+            "layout": self.layout,
+        }
+        epoch, snapshot = self.epoch, self.executor.snapshot()
         try:
             self._codec = codec
+            self.preparation = preparation
+            self.layout = self.layout if self.layout.columns else columns.layout_of(X)
             self.executor.set_rule(codec.rule(self.layers[-1].outputs))
             if settings.optimizer != self._optimizer:
                 self.executor.reset_state(settings.optimizer.slots)
                 self._optimizer = settings.optimizer
             return fitting.train(self, rows, held, settings)
         except BaseException:
-            if self.epoch == before[0]:  # nothing was learned: as if it had not been called
-                _, self._codec, self._optimizer, snapshot = before
+            if self.epoch == epoch:  # nothing was learned: as if it had not been called
+                self.__dict__ |= before
                 self.executor.restore(snapshot)
             raise
         finally:
@@ -385,7 +410,7 @@ class Network:
         TypeError, ValueError
             If X does not fit the network.
         """
-        return self._where_it_was(X, self.executor.predict(self._features(X), self.input_scale))
+        return self._where_it_was(X, self._outputs(X))
 
     def predict(self, X: Any) -> Array:
         """Return class labels as they were given, or values for regression.
@@ -407,17 +432,18 @@ class Network:
         TypeError, ValueError
             If X does not fit the network.
         """
-        return self._where_it_was(X, self._predict(self._features(X)))
-
-    def _predict(self, features: Buffer) -> Array:
         codec, last = self.codec, self.layers[-1]
-        is_regression = codec.task == "regression"
+        if codec.task == "classification":
+            return self._where_it_was(X, self._decided(X))
+        values = self._outputs(X)
+        is_vector = codec.vector and last.outputs == 1
+        return self._where_it_was(X, values.reshape(len(values)) if is_vector else values)
+
+    def _decided(self, X: Any) -> Array:
+        """Return the classes, or zeros and ones, that the outputs stand for."""
+        codec, last = self.codec, self.layers[-1]
         # Classes are decided on logits: outputs that have saturated are equal, logits are not.
-        z = self.executor.on_host(
-            self.executor.predict(features, self.input_scale, logits=not is_regression)
-        )
-        if is_regression:
-            return z[:, 0] if codec.vector and last.outputs == 1 else z
+        z = self.executor.on_host(self._outputs(X, logits=True))
         above: Array = z > z.dtype.type(last.activation.score_threshold)
         if codec.classes is None:
             return above.astype(np.int64)
@@ -452,7 +478,7 @@ class Network:
                 f"the network's outputs are no probabilities (task {self.task_in_use}, last "
                 f"activation {last}); use forward(X) for the raw outputs"
             )
-        p = self.executor.on_host(self.executor.predict(self._features(X), self.input_scale))
+        p = self.executor.on_host(self._outputs(X))
         both = np.concatenate([1 - p, p], axis=1) if p.shape[1] == 1 else p
         return self._where_it_was(X, both)
 
@@ -554,10 +580,14 @@ class Network:
         *,
         codec: Codec | None,
         training: bool,
+        raw: bool = False,
         names: tuple[str, str] = ("X", "y"),
     ) -> tuple[Rows, Codec]:
-        """Check rows and encode their targets; nothing of the network changes."""
-        features = self._features(X, names[0])
+        """Check rows and encode their targets; nothing of the network changes.
+
+        ``raw`` features are not prepared yet.
+        """
+        features = self._raw_features(X, names[0])
         y, sample_weight = self._on_host(y, names[1]), self._on_host(sample_weight, "sample_weight")
         last = self.layers[-1]
         encoded, codec = targets.encode(
@@ -574,12 +604,33 @@ class Network:
             name_of_x=names[0],
         )
         weights = arrays.sample_weights(sample_weight, len(features), self.dtype)
-        return Rows(features, encoded, weights), codec
+        rows = Rows(features, encoded, weights)
+        if self.preparation is not None and not raw:
+            rows = self._prepared(rows, self.preparation, names[0])
+        return rows, codec
 
-    def _features(self, X: Any, name: str = "X") -> Buffer:
+    def _outputs(self, X: Any, *, logits: bool = False) -> Buffer:
+        """Return what comes out for X, or what goes into the last activation."""
+        features = self._raw_features(X)
+        if self.preparation is not None:
+            features = self.preparation.apply(features, self.dtype)
+        return self.executor.predict(features, self.input_scale, logits=logits)
+
+    def _raw_features(self, X: Any, name: str = "X") -> Buffer:
+        """Return features that are checked; in the dtype they will be used in, if unprepared."""
+        inputs = self.layers[0].inputs
         if placement.is_on_gpu(X):
-            return self.executor.adopt(X, name)
-        return arrays.features(X, self.dtype, inputs=self.layers[0].inputs, name=name)
+            if self.preparation is None:
+                return self.executor.adopt(X, name)
+            X = self.executor.fetch(X, name)
+        if self.layout.columns and columns.is_frame(X):
+            X = tabular.frame_features(X, self.layout, inputs, name)
+        if self.preparation is None:
+            return arrays.features(X, self.dtype, inputs=inputs, name=name)
+        return arrays.matrix(X, inputs=inputs, name=name)
+
+    def _prepared(self, rows: Rows, preparation: Preparation, name: str = "X") -> Rows:
+        return replace(rows, features=preparation.apply(rows.features, self.dtype, name))
 
     def _on_host(self, values: Any, name: str) -> Any:
         """Return targets and weights on the host, where they are checked and encoded."""
@@ -592,6 +643,16 @@ class Network:
 
     def _load(self, rows: Rows) -> Data:
         return self.executor.load(rows.features, rows.targets, rows.weights, self.input_scale)
+
+
+def _preparation(spec: str | Preparation | None, input_scale: float) -> Preparation | None:
+    chosen = preparation.preparation(spec)
+    if chosen is not None and input_scale != 1:
+        raise ValueError(
+            f"preparation is {chosen.kind!r} and input_scale is {input_scale:g}; expected one of "
+            f"them: a preparation scales the features already"
+        )
+    return chosen
 
 
 def _float_dtype(dtype: Any) -> np.dtype[Any]:

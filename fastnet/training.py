@@ -12,8 +12,9 @@ import numpy as np
 
 from fastnet import activations, checks, losses, optimizers
 from fastnet.callbacks import Callback
-from fastnet.data import arrays, loading, placement, splits, targets
+from fastnet.data import arrays, columns, loading, placement, splits, targets
 from fastnet.data.dataset import Dataset
+from fastnet.data.preparation import Preparation
 from fastnet.execution import registry
 from fastnet.history import History
 from fastnet.layers import MOST_UNITS, Dense
@@ -135,6 +136,7 @@ def train(
     threads: int | None = None,
     precision: str | None = None,
     input_scale: float | None = None,
+    preparation: str | Preparation | None = None,
     task: str = "auto",
     callbacks: Sequence[Callback] = (),
     progress: bool | None = None,
@@ -161,10 +163,11 @@ def train(
         By default the optimizer's own.
     batch_size, epochs, validation, shuffle, sample_weight, callbacks, progress
         As in `Network.fit`; ``validation`` is taken from the rows that are left to train on.
-    backend, dtype, seed, threads, precision, task
+    backend, dtype, seed, threads, precision, preparation, task
         As in `Network`.
     input_scale : float, optional
-        By default what the data set says (digits: 1/16), and 1 for your own rows.
+        By default what the data set says (digits: 1/16), and 1 for your own rows and with a
+        preparation.
 
     Returns
     -------
@@ -197,6 +200,7 @@ def train(
         threads=threads,
         precision=precision,
         input_scale=input_scale,
+        preparation=preparation,
         task=task,
     )
     return run(
@@ -234,6 +238,7 @@ def prepare(
     seed: int | Provider,
     task: str,
     input_scale: float | None,
+    preparation: str | Preparation | None = None,
     **of_network: Any,
 ) -> Prepared:
     """Split the rows and make the network for them; the first half of `train`."""
@@ -241,7 +246,9 @@ def prepare(
     known = _dataset(data, y)
     if known is not None:
         X, targets_ = known.X_train, known.y_train
-        scale = known.input_scale if input_scale is None else input_scale
+        layout = known.layout
+        if input_scale is None and preparation is None:
+            input_scale = known.input_scale
     else:
         if y is None:
             raise TypeError(
@@ -249,7 +256,7 @@ def prepare(
                 "its name or file, as in train('digits')"
             )
         X, targets_ = _matrix(data), _on_host(y, of_network["backend"])
-        scale = 1.0 if input_scale is None else input_scale
+        layout = columns.layout_of(data)
     survey = targets.survey(targets_, len(X), task)
     if survey.kind == "labels" and survey.outputs > max(10, len(X) // 2):
         raise ValueError(
@@ -258,10 +265,17 @@ def prepare(
         )
     layers, chosen, decided = _layers(X.shape[1], survey, hidden, activation, loss)
     network = Network(
-        layers, loss=chosen, seed=of_seed, task=decided, input_scale=scale, **of_network
+        layers,
+        loss=chosen,
+        seed=of_seed,
+        task=decided,
+        input_scale=1.0 if input_scale is None else input_scale,
+        preparation=preparation,
+        **of_network,
     )
+    network.layout = layout
     # All rows are checked here, those kept back for the test as well.
-    rows, codec = network.rows(X, targets_, sample_weight, codec=None, training=True)
+    rows, codec = network.rows(X, targets_, sample_weight, codec=None, training=True, raw=True)
     X, y, weights, take = rows.features, survey.targets, rows.weights, network.executor.take
     if known is not None and known.X_test is not None and known.y_test is not None:
         return Prepared(network, X, y, known.X_test, known.y_test, weights, codec)

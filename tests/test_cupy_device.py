@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import random
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -129,6 +130,47 @@ def test_the_users_stream_is_put_back(device: Any) -> None:
     with device._current(2) as stream:
         assert Stream.current is stream is device._streams[2]
     assert Stream.current is user
+
+
+def test_an_array_handed_over_by_another_thread_waits_for_a_capture(
+    device: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # While a step is captured the device is locked, and the origin's waits become part of it.
+    asked = threading.Event()
+    waits: list[bool] = []
+    locked = threading.Event()
+    origin = device._stream
+    monkeypatch.setattr(origin, "wait_event", lambda event: waits.append(locked.is_set()))
+    device._device = _Selected()
+    theirs = np.ones((2, 3), np.float32)
+    handed = SimpleNamespace(__dlpack_device__=lambda: (2, 0), data=SimpleNamespace(ptr=0))
+    stand_in = SimpleNamespace(
+        shape=theirs.shape, dtype=theirs.dtype, data=SimpleNamespace(ptr=theirs.ctypes.data)
+    )
+    cupy_device.cupy.from_dlpack = lambda array: stand_in
+    cupy_device.cupy.ascontiguousarray = lambda array, dtype: array
+
+    def hand_over() -> None:
+        asked.set()
+        device.adopt(handed, np.dtype("float32"), "X")
+
+    other = threading.Thread(target=hand_over)
+    with device._lock:
+        locked.set()
+        other.start()
+        assert asked.wait(10)
+        other.join(0.2)
+        assert other.is_alive()
+        assert waits == []
+        locked.clear()
+    other.join(10)
+    assert waits == [False]
+
+
+class _Selected(contextlib.nullcontext[None]):
+    """A GPU that can be selected, and has a number."""
+
+    id = 0
 
 
 # -- cuBLAS ---------------------------------------------------------------------------------------

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastnet.data.columns import Layout
+
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -21,8 +23,8 @@ class Dataset(NamedTuple):
         Rows of the set's own to test on; None where it has none.
     input_scale : float
         The factor that brings the features to about 0 .. 1; the network applies it.
-    columns : tuple of str
-        The features' names, where they have some.
+    layout : Layout
+        What the columns of a table are.
     """
 
     name: str
@@ -31,4 +33,9 @@ class Dataset(NamedTuple):
     X_test: Array | None
     y_test: Array | None
     input_scale: float = 1.0
-    columns: tuple[str, ...] = ()
+    layout: Layout = Layout()
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The headings of the features' columns, where there are some."""
+        return tuple(column.name for column in self.layout.columns if column.name)

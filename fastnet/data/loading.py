@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from fastnet import naming
 from fastnet.data import images, tabular
+from fastnet.data.columns import is_frame
 from fastnet.data.dataset import Dataset
 from fastnet.data.digits import digits
 from fastnet.data.idx import read_idx
@@ -25,6 +26,9 @@ KNOWN: dict[str, Callable[[DataDir], Dataset]] = {
     "fashion_mnist": lambda data_dir: images.load(images.FASHION_MNIST, data_dir),
 }
 
+# How the names of tables end: comma-separated, Parquet.
+TABLES = (".csv", ".parquet", ".pq")
+
 # Under which names an archive may hold its arrays: the rows to train on, and those to test on.
 TRAINING_KEYS = (
     *(("X_train", "y_train"), ("x_train", "y_train"), ("X", "y"), ("x", "y")),
@@ -33,7 +37,13 @@ TRAINING_KEYS = (
 TEST_KEYS = (("X_test", "y_test"), ("x_test", "y_test"))
 
 
-def load_data(source: Any, *, label: str | int | None = None, data_dir: DataDir = None) -> Dataset:
+def load_data(
+    source: Any,
+    *,
+    label: str | int | None = None,
+    one_hot: Sequence[str | int] = (),
+    data_dir: DataDir = None,
+) -> Dataset:
     """Return a data set.
 
     Parameters
@@ -45,6 +55,9 @@ def load_data(source: Any, *, label: str | int | None = None, data_dir: DataDir 
     label : str or int, optional
         Of tables: the label column's name or position; by default the one that is called label,
         target, class or y.
+    one_hot : sequence of str or int, default ()
+        Of tables: columns of text, by name or position. Each text that is in one becomes a feature
+        of zeros and ones.
     data_dir : path, optional
         Where the files of ``mnist`` and ``fashion_mnist`` are; by default what the environment
         variable FASTNET_DATA_DIR names. Without either they are downloaded once.
@@ -69,8 +82,10 @@ def load_data(source: Any, *, label: str | int | None = None, data_dir: DataDir 
     >>> data = fastnet.load_data("mnist")
     >>> run = fastnet.train("train.csv")
     """
-    if hasattr(source, "columns") and hasattr(source, "dtypes"):
-        return _of_table("data frame", tabular.from_frame(source, label, "the data frame"))
+    if is_frame(source):
+        return _of_table("data frame", tabular.from_frame(source, label, "the data frame", one_hot))
+    if label is not None or one_hot:
+        _check_is_table(source, "label" if label is not None else "one_hot")
     if hasattr(source, "data") and hasattr(source, "target"):
         return _of_pair("bunch", source.data, source.target)
     if isinstance(source, str) and source in KNOWN:
@@ -87,10 +102,22 @@ def load_data(source: Any, *, label: str | int | None = None, data_dir: DataDir 
     path = Path(source).expanduser()
     if not path.exists() and isinstance(source, str) and source.count(",") == 1:
         return _of_files(*(Path(part.strip()).expanduser() for part in source.split(",")))
-    return _of_file(path, str(source), label)
+    return _of_file(path, str(source), label, one_hot)
 
 
-def _of_file(path: Path, said: str, label: str | int | None) -> Dataset:
+def _check_is_table(source: Any, argument: str) -> None:
+    """Refuse what would have no effect."""
+    path = str(source) if isinstance(source, str | os.PathLike) else ""
+    if Path(path).suffix.lower() not in TABLES:
+        raise ValueError(
+            f"{argument} names columns of tables, and {path or 'data'!r} is none; expected a file "
+            f"that ends in {' or '.join(TABLES)}, or a data frame; leave {argument} out"
+        )
+
+
+def _of_file(
+    path: Path, said: str, label: str | int | None, one_hot: Sequence[str | int]
+) -> Dataset:
     kind = path.suffix.lower()
     if not path.exists():
         if kind or os.sep in said:
@@ -103,9 +130,9 @@ def _of_file(path: Path, said: str, label: str | int | None) -> Dataset:
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; expected a file in it")
     if kind == ".csv":
-        return _of_table(path.name, tabular.read_csv(path, label))
-    if kind in (".parquet", ".pq"):
-        return _of_table(path.name, tabular.read_parquet(path, label))
+        return _of_table(path.name, tabular.read_csv(path, label, one_hot))
+    if kind in TABLES[1:]:
+        return _of_table(path.name, tabular.read_parquet(path, label, one_hot))
     if kind == ".npz":
         return _of_archive(path)
     raise ValueError(
@@ -115,7 +142,7 @@ def _of_file(path: Path, said: str, label: str | int | None) -> Dataset:
 
 
 def _of_table(name: str, table: tabular.Table) -> Dataset:
-    return Dataset(name, table.X, table.y, None, None, columns=table.columns)
+    return Dataset(name, table.X, table.y, None, None, layout=table.layout)
 
 
 def _of_pair(name: str, X: Any, y: Any) -> Dataset:

@@ -150,13 +150,14 @@ class CupyDevice(Device):
                 f"{name} lies on cuda:{number} and the network on {self.name}; make the network "
                 f"under cupy.cuda.Device({number}), or move {name}"
             )
-        with self._device:  # CuPy's arrays do not know what is still being written to them
-            self._stream.wait_event(_mark(cupy.cuda.get_current_stream()))
-        with self._current():  # for other libraries' arrays DLPack makes this stream wait
-            theirs = cupy.from_dlpack(array)
-            arrays.require_real(theirs, name)
-            kind = theirs.dtype if theirs.dtype == np.uint8 else dtype
-            ours = cupy.ascontiguousarray(theirs, kind)
+        with self._lock:  # another thread's capture must not take these waits and copies in
+            with self._device:  # CuPy's arrays do not know what is still being written to them
+                self._stream.wait_event(_mark(cupy.cuda.get_current_stream()))
+            with self._current():  # for other libraries' arrays DLPack makes this stream wait
+                theirs = cupy.from_dlpack(array)
+                arrays.require_real(theirs, name)
+                kind = theirs.dtype if theirs.dtype == np.uint8 else dtype
+                ours = cupy.ascontiguousarray(theirs, kind)
         return DeviceArray(self, ours, int(ours.data.ptr), ours.shape, ours.dtype)
 
     def export(self, array: DeviceArray) -> Any:
