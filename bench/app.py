@@ -7,8 +7,9 @@ goes on to stderr.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import typer
 from rich.console import Console
@@ -17,11 +18,15 @@ from bench import checkout, machine, quiet, results, selection
 from bench.checkout import CannotMeasureError
 from bench.trainers import TRAINERS
 from bench.workloads import ALL, Workload
+from fastnet.data.images import DATA_VARIABLE
+from fastnet.errors import DivergenceError
 from fastnet.execution import registry
 from fastnet.exits import FAILED, INTERRUPTED, MISUSED, with_exit_codes
 
 # Seconds of a measurement and repeats in a quick look, whose figures are not worth keeping.
 QUICK_SECONDS, QUICK_REPEATS = 0.2, 2
+
+T = TypeVar("T")
 
 app = typer.Typer(
     name="bench",
@@ -38,7 +43,7 @@ def _meaning(error: BaseException) -> tuple[int, object] | None:
     match error:
         case KeyboardInterrupt():
             return INTERRUPTED, "interrupted"
-        case CannotMeasureError() | ImportError() | OSError():
+        case CannotMeasureError() | DivergenceError() | ImportError() | OSError():
             return FAILED, error
         case ValueError():
             return MISUSED, error
@@ -66,7 +71,7 @@ DataOption = Annotated[
     Path | None,
     typer.Option(
         "--data-dir",
-        help=f"The folder with the four files of MNIST; else {checkout.DATA_VARIABLE}, else "
+        help=f"The folder with the four files of MNIST; else {DATA_VARIABLE}, else "
         f"shared/data/mnist beside the checkout.",
     ),
 ]
@@ -99,36 +104,37 @@ def cpu(
     from bench.calibration import Options
     from bench.results import CpuRun
 
-    chosen = _workloads(rows, workloads.SHAPES if shapes else workloads.TABLE)
-    names = selection.chosen("--trainers", trainers, TRAINERS) or list(TRAINERS)
-    data_dir = _folder(chosen, data_dir)
-    seconds, repeats = _effort(seconds, repeats, quick)
+    names = selection.chosen("--trainers", trainers, TRAINERS)
+    asked = _asked(
+        "cpu-shapes" if shapes else "cpu",
+        _workloads(rows, workloads.SHAPES if shapes else workloads.TABLE),
+        seconds,
+        repeats,
+        quick,
+        data_dir,
+        output,
+    )
     with_accuracy = not (no_accuracy or quick)
-    facts = machine.facts()
     run = CpuRun(
-        facts,
+        asked.facts,
         {
-            "rows": [workload.key for workload in chosen],
+            "rows": [workload.key for workload in asked.workloads],
             "trainers": names,
-            "seconds": seconds,
-            "repeats": repeats,
+            **asked.effort,
             "pause_seconds": measure.PAUSE,
             "quick": quick,
             "accuracy": accuracy.GOAL if with_accuracy else None,
         },
     )
-    kind = "cpu-shapes" if shapes else "cpu"
-    path = _path(kind, facts, output, quick)
-    options = Options(seconds, facts["cores"], not quick, data_dir)
     work.measure_all(
         run,
-        work.Plan(chosen, names, repeats, with_accuracy),
-        options,
+        work.Plan(asked.workloads, names, asked.repeats, with_accuracy),
+        Options(asked.seconds, asked.facts["cores"], not quick, asked.folder),
         say,
-        lambda so_far: _write(path, so_far.to_dict()),
+        lambda so_far: _write(asked.path, so_far.to_dict()),
     )
     console = Console()
-    for workload in chosen:
+    for workload in asked.workloads:
         console.print(f"{workload.key}: {workload.title}", highlight=False)
     console.print(tables.settings(run), tables.speeds(run))
     if any(row.ratios for row in run.rows.values()):
@@ -136,7 +142,7 @@ def cpu(
     if run.time_to_accuracy is not None:
         console.print(tables.time_to_accuracy(run.time_to_accuracy))
     _warn({key: row.others for key, row in run.rows.items()})
-    _say_where(path)
+    _say_where(asked.path)
 
 
 @app.command()
@@ -173,16 +179,13 @@ def limits(
     from bench import workloads
 
     chosen = _workloads(rows, workloads.TABLE)
-    data_dir = _folder(chosen, data_dir)
-    seconds, repeats = _effort(seconds, repeats, quick)
-    facts = machine.facts()
-    path = _path("limits", facts, output, quick)
-    peaks = work.measure_peaks(seconds, repeats, facts, say)
-    measured = [work.measure_row(one, seconds, repeats, data_dir, say) for one in chosen]
+    asked = _asked("limits", chosen, seconds, repeats, quick, data_dir, output)
+    peaks = work.measure_peaks(asked.seconds, asked.repeats, asked.facts, say)
+    measured = asked.rows(work.measure_row)
     Console().print(work.table_of_peaks(peaks), work.table_of_rows(measured, peaks))
     _warn({row.workload.key: row.others for row in measured})
-    _write(path, work.to_dict(facts, peaks, measured, {"seconds": seconds, "repeats": repeats}))
-    _say_where(path)
+    _write(asked.path, work.to_dict(asked.facts, peaks, measured, asked.effort))
+    _say_where(asked.path)
 
 
 @app.command()
@@ -200,18 +203,49 @@ def plan(
     from bench import workloads
 
     chosen = _workloads(rows, workloads.TABLE)
-    data_dir = _folder(chosen, data_dir)
-    seconds, repeats = _effort(seconds, repeats, quick)
     if registry.usable_cores() < work.THREADS:
         raise CannotMeasureError(
             f"there is one core to run on, and the plans are compared on {work.THREADS}"
         )
-    facts = machine.facts()
-    path = _path("plan", facts, output, quick)
-    measured = [work.measure_row(one, seconds, repeats, data_dir, say) for one in chosen]
+    asked = _asked("plan", chosen, seconds, repeats, quick, data_dir, output)
+    measured = asked.rows(work.measure_row)
     Console().print(work.table_of_tiles(measured), work.table_of_times(measured))
     _warn({row.workload.key: row.others for row in measured})
-    _write(path, work.to_dict(facts, measured, {"seconds": seconds, "repeats": repeats}))
+    _write(asked.path, work.to_dict(asked.facts, measured, asked.effort))
+    _say_where(asked.path)
+
+
+@app.command()
+@_with_exit_codes
+def recipes(
+    recipes: Annotated[str, typer.Option(help="Which recipes, such as digits-adam.")] = "",
+    backends: Annotated[
+        str,
+        typer.Option(
+            help="Which backends, compared with the first of them; by default numpy,numba."
+        ),
+    ] = "",
+    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    quick: QuickOption = False,
+    data_dir: DataOption = None,
+    output: OutputOption = None,
+) -> None:
+    """Run the recipes with all of their seeds, and compare what the backends make of them."""
+    from bench import recipes as work
+    from fastnet.recipes import names
+
+    choice = work.Choice(
+        selection.chosen("--recipes", recipes, names()),
+        selection.chosen("--backends", backends, registry.backends(), work.BACKENDS),
+        dtype,
+        quick,
+    )
+    if choice.needs_mnist:
+        choice = choice._replace(folder=checkout.mnist_folder(data_dir))
+    facts = machine.facts()
+    path = _path("recipes", facts, output, quick)
+    run = work.measure_all(facts, choice, say, lambda so_far: _write(path, so_far))
+    Console().print(*work.tables(run))
     _say_where(path)
 
 
@@ -240,8 +274,8 @@ def gpu(
     from bench.gpu import run as work
     from bench.gpu.stages import GpuRun
 
-    keys = selection.chosen("--rows", rows, timing.ROWS) or list(timing.BY_VALUE)
-    names = selection.chosen("--stages", stages, work.NAMES) or list(work.NAMES)
+    keys = selection.chosen("--rows", rows, timing.ROWS, timing.BY_VALUE)
+    names = selection.chosen("--stages", stages, work.NAMES)
     with places.place(device) as place:
         choice = work.Choice(names, keys, quick, data_dir, budget_seconds)
         if work.needs_mnist(choice, place):
@@ -268,17 +302,49 @@ def gpu(
 
 
 def _workloads(rows: str, default: list[Workload]) -> list[Workload]:
-    return [ALL[key] for key in selection.chosen("--rows", rows, ALL)] or default
+    keys = [workload.key for workload in default]
+    return [ALL[key] for key in selection.chosen("--rows", rows, ALL, keys)]
 
 
-def _effort(seconds: float, repeats: int, quick: bool) -> tuple[float, int]:
-    return (QUICK_SECONDS, QUICK_REPEATS) if quick else (seconds, repeats)
+class _Asked(NamedTuple):
+    """What a command measures, how thoroughly, on what, and where the results go."""
+
+    workloads: list[Workload]
+    seconds: float
+    repeats: int
+    folder: Path | None
+    facts: dict[str, Any]
+    path: Path | None
+
+    @property
+    def effort(self) -> dict[str, Any]:
+        """How thoroughly, as the results say it."""
+        return {"seconds": self.seconds, "repeats": self.repeats}
+
+    def rows(self, measure_row: Callable[..., T]) -> list[T]:
+        """Return what is measured of each workload."""
+        return [
+            measure_row(workload, self.seconds, self.repeats, self.folder, say)
+            for workload in self.workloads
+        ]
 
 
-def _folder(chosen: list[Workload], data_dir: Path | None) -> Path | None:
-    """Return where MNIST is, if it is needed; nothing is measured before it is known."""
+def _asked(
+    kind: str,
+    chosen: list[Workload],
+    seconds: float,
+    repeats: int,
+    quick: bool,
+    data_dir: Path | None,
+    output: Path | None,
+) -> _Asked:
+    """Look for MNIST, if it is needed, and at the machine; nothing is measured before."""
     needed = any(workload.data == "mnist" for workload in chosen)
-    return checkout.mnist_folder(data_dir) if needed else None
+    folder = checkout.mnist_folder(data_dir) if needed else None
+    if quick:
+        seconds, repeats = QUICK_SECONDS, QUICK_REPEATS
+    facts = machine.facts()
+    return _Asked(chosen, seconds, repeats, folder, facts, _path(kind, facts, output, quick))
 
 
 def _path(kind: str, facts: dict[str, Any], output: Path | None, quick: bool) -> Path | None:

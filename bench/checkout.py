@@ -9,13 +9,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results"
 
-MNIST_FILES = {
-    "X_train": "train-images-idx3-ubyte.gz",
-    "y_train": "train-labels-idx1-ubyte.gz",
-    "X_test": "t10k-images-idx3-ubyte.gz",
-    "y_test": "t10k-labels-idx1-ubyte.gz",
-}
-DATA_VARIABLE = "FASTNET_DATA_DIR"
 DEFAULT_DATA = ROOT.parent / "shared" / "data" / "mnist"
 
 
@@ -48,6 +41,13 @@ def require_packages() -> None:
             )
 
 
+def mnist_files() -> list[str]:
+    """Return the names of MNIST's files, as they are distributed."""
+    from fastnet.data.images import FILES
+
+    return [f"{name}.gz" for name in FILES.values()]
+
+
 def mnist_folder(chosen: Path | None) -> Path:
     """Return the folder that holds the four files of MNIST.
 
@@ -62,12 +62,14 @@ def mnist_folder(chosen: Path | None) -> Path:
     CannotMeasureError
         If a file is not there; the message names the folder and who chose it.
     """
+    from fastnet.data.images import DATA_VARIABLE  # late: another copy of fastnet is refused first
+
     by = "--data-dir"
     if chosen is None:
         from_environment = os.environ.get(DATA_VARIABLE, "").strip()
         chosen = Path(from_environment) if from_environment else DEFAULT_DATA
         by = DATA_VARIABLE if from_environment else "the default"
-    missing = [name for name in MNIST_FILES.values() if not (chosen / name).is_file()]
+    missing = [name for name in mnist_files() if not (chosen / name).is_file()]
     if missing:
         raise CannotMeasureError(
             f"MNIST is not in {chosen} ({by}): {', '.join(missing)} missing. Put the four files "

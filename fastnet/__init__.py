@@ -18,11 +18,13 @@ from fastnet.errors import (
     BackendUnavailableError,
     DeviceMemoryError,
     DivergenceError,
+    ModelFileError,
     TrainingInterrupted,
 )
 from fastnet.execution.registry import BackendStatus, backends
 from fastnet.history import History
 from fastnet.layers import Dense
+from fastnet.modelfile import load
 from fastnet.network import Network
 from fastnet.optimizers import SGD, Adam
 from fastnet.training import Report, TrainResult, train
@@ -41,6 +43,7 @@ __all__ = [
     "EpochEnd",
     "GradientCheck",
     "History",
+    "ModelFileError",
     "Network",
     "Parity",
     "Report",
@@ -51,6 +54,7 @@ __all__ = [
     "backends",
     "gradcheck",
     "initializers",
+    "load",
     "load_data",
     "losses",
     "optimizers",

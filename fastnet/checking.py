@@ -125,7 +125,7 @@ def gradcheck(
     The network is copied to float64 on its own backend; nothing of it changes. Each derivative
     comes from eight points, exact up to h^8, so that h can be wide and rounding stays small; h
     shrinks until two estimates agree. A difference that would cross a kink of relu, leaky_relu,
-    elu or mae (where no derivative exists) is not taken: h shrinks, and if that does not help,
+    elu or mae (where a derivative jumps) is not taken: h shrinks, and if that does not help,
     the parameters are moved a little and the check starts anew.
 
     Parameters

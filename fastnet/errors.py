@@ -54,6 +54,10 @@ class DivergenceError(ArithmeticError):
         self.history = history
 
 
+class ModelFileError(ValueError):
+    """A model file is damaged, or is none: the message has path, cause and what was expected."""
+
+
 class TrainingInterrupted(KeyboardInterrupt):
     """Ctrl-C ended a training; the network holds the last finished epoch.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable
 from typing import ParamSpec
@@ -10,6 +11,7 @@ from typing import ParamSpec
 P = ParamSpec("P")
 
 FAILED, MISUSED, NO_BACKEND, INTERRUPTED = 1, 2, 3, 130
+UNREAD = 141  # as shells say that SIGPIPE has ended a program
 
 
 def with_exit_codes(
@@ -31,6 +33,11 @@ def with_exit_codes(
         def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
             try:
                 command(*args, **kwargs)
+                if sys.stdout is not None:
+                    sys.stdout.flush()  # here, where it is known what to do if it fails
+            except BrokenPipeError:
+                _let_go_of_stdout()
+                raise SystemExit(UNREAD) from None
             except (Exception, KeyboardInterrupt) as error:
                 known = meaning(error)
                 if known is None:
@@ -46,6 +53,11 @@ def with_exit_codes(
         return wrapped
 
     return decorate
+
+
+def _let_go_of_stdout() -> None:
+    """Have what is not written yet go nowhere; at its end Python would try once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _end_beside_the_compiler(code: int) -> None:

@@ -175,6 +175,7 @@ def train(network: Network, rows: Rows, held: Rows | None, settings: Settings) -
                 network.epoch += 1
                 good = executor.snapshot(good)
                 history.append({"epoch": network.epoch, **row}, seconds)
+                network.training = _summary(network, settings, history)
                 display.epoch_done(row)
                 stopped = _stopped_by_callback(network, history, settings.callbacks)
                 if interrupt.requested:
@@ -231,6 +232,18 @@ def _figures(
         scores = network.scores(held, validation)
         row |= {f"validation_{name}": value for name, value in scores.items()}
     return row
+
+
+def _summary(network: Network, settings: Settings, history: History) -> dict[str, Any]:
+    """Return what a model file says of the training: the last call of fit, and its figures."""
+    return {
+        "optimizer": str(settings.optimizer),
+        "batch_size": settings.batch_size,
+        "rows": history.rows,
+        "epochs": len(history.seconds),
+        "backend": network.backend,
+        "figures": {name: values[-1] for name, values in history.items() if name != "epoch"},
+    }
 
 
 def _stopped_by_callback(network: Network, history: History, callbacks: Sequence[Callback]) -> bool:

@@ -59,7 +59,7 @@ class History(Mapping[str, list[float]]):
         return json.dumps(self.to_dict(), allow_nan=False, **options)
 
     def plot(self) -> Any:
-        """Draw the curves of loss and of accuracy (or R2) with matplotlib.
+        """Draw loss and accuracy (or R2) of training and validation; see `plots.curves`.
 
         Returns
         -------
@@ -71,25 +71,6 @@ class History(Mapping[str, list[float]]):
         ImportError
             If matplotlib is not installed.
         """
-        try:
-            from matplotlib.figure import Figure
-        except ImportError as error:
-            raise ImportError(
-                "History.plot needs matplotlib, which is not installed: "
-                "python -m pip install 'fastnet-nn[plot]'"
-            ) from error
-        scores = [name for name in ("accuracy", "r2") if any(k.endswith(name) for k in self)]
-        panels = ["loss", *scores]
-        figure = Figure(figsize=(5 * len(panels), 4), layout="constrained")
-        rows = figure.subplots(1, len(panels), squeeze=False)
-        for axes, quantity in zip(rows[0], panels, strict=True):
-            for part in ("train", "validation"):
-                if f"{part}_{quantity}" in self:
-                    axes.plot(self["epoch"], self[f"{part}_{quantity}"], label=part, marker=".")
-            axes.set_xlabel("epoch")
-            axes.set_ylabel({"r2": "R²"}.get(quantity, quantity))
-            axes.xaxis.get_major_locator().set_params(integer=True)
-            axes.grid(alpha=0.3)
-            if axes.lines:
-                axes.legend()
-        return figure
+        from fastnet import plots  # which imports this module
+
+        return plots.curves(self)

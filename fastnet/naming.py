@@ -34,11 +34,17 @@ def resolve(spec: Any, known: Mapping[str, type[T]], base: type[T], argument: st
     Raises
     ------
     TypeError
-        If ``spec`` is neither a string nor an instance of ``base``.
+        If ``spec`` is neither a string nor an instance of ``base``, or of a class of the caller's
+        own that backends would have to know.
     ValueError
         If the name is not known or its arguments are not numbers that it takes.
     """
     if isinstance(spec, base):
+        if hasattr(spec, "code") and type(spec) not in known.values():
+            raise TypeError(
+                f"{argument} is of the class {type(spec).__name__}, which no backend has code for; "
+                f"expected one of {', '.join(sorted(known))}; docs/math.md says how to add one"
+            )
         return spec
     names = ", ".join(sorted(known))
     if not isinstance(spec, str):

@@ -106,6 +106,7 @@ class Network:
         self.backend, self.backend_reason = registry.choose(backend)
         self.precision = _precision(precision, self.backend)
         self.epoch = 0
+        self.training: dict[str, Any] | None = None
         self._codec: Codec | None = None
         self._optimizer: Optimizer | None = None
         self._start_executor()
@@ -248,6 +249,33 @@ class Network:
         other._adopt(self.parameters, state, snapshot.step)
         return other
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network into a file, which appears whole or not at all.
+
+        Parameters, classes, preparation and a summary of the training go with it; `fastnet.load`
+        opens it on any backend. The optimizer's state does not.
+
+        Parameters
+        ----------
+        path : str or path
+            Best with the ending ``.safetensors``; an older file of that name is replaced.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written; an older file is then as it was.
+        ValueError
+            If the network has parts that are not fastnet's own.
+
+        Examples
+        --------
+        >>> net.save("model.safetensors")
+        >>> net = fastnet.load("model.safetensors", backend="numpy")
+        """
+        from fastnet import modelfile  # which makes networks
+
+        modelfile.save(self, path)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Network:
         return self.to()
 
@@ -371,6 +399,7 @@ class Network:
             "_optimizer": self._optimizer,
             "preparation": self.preparation,
             "layout": self.layout,
+            "training": self.training,
         }
         epoch, snapshot = self.epoch, self.executor.snapshot()
         try:

@@ -66,8 +66,9 @@ class SGD(Optimizer):
 
     Sutskever, Martens, Dahl, Hinton, "On the importance of initialization and momentum in deep
     learning", 2013, in the form in which the rate multiplies v when it is used, not when it is
-    gathered; with a constant rate both give the same steps. How many rows make a gradient is the
-    batch size of ``fit``: 1 is one sample at a time, None the whole set.
+    gathered; with a constant rate both give the same steps. Nesterov's theta is the point that is
+    looked ahead to, the paper's theta + momentum v (docs/math.md). How many rows make a gradient
+    is the batch size of ``fit``: 1 is one sample at a time, None the whole set.
 
     Parameters
     ----------

@@ -8,7 +8,8 @@ generators", 2014), used by position: number i of the stream with key k is
              x ^= x >> 27;  x *= 0x94D049BB133111EB;  x ^= x >> 31
 
 so that any backend can compute any number alone. Libraries keep the right to change how they draw
-from a distribution; results here must not change with a library's version.
+from a distribution; bits, uniform numbers and permutations here do not change with a library's
+version (normal numbers go through its logarithm and cosine, whose last digit may).
 """
 
 from __future__ import annotations

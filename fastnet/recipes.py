@@ -318,6 +318,23 @@ class Recipe:
             )
         return "\n".join(lines)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the description as plain data."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "network": str(self.network),
+            "training": str(self.training),
+            "published": None if self.published is None else str(self.published),
+            "data": str(self.data),
+            "reported": self.reported,
+            "wrong": self.wrong,
+            "instead": self.instead,
+            "must_reach": self.must_reach,
+            "must_span": self.must_span,
+            "seeds": list(self.seeds),
+        }
+
     def as_published(self) -> Recipe:
         """Return the recipe with the tutorial's own rate, of which nothing is expected.
 

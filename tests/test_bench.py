@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 import itertools
 import json
 import math
 import re
+import struct
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,7 @@ from bench import (
     plan,
     quiet,
     ratios,
+    recipes,
     results,
     selection,
     trainers,
@@ -43,10 +47,11 @@ from bench.checkout import CannotMeasureError
 from bench.results import FAILED, MEASURED, MISSING, CpuRun, RowRecord, TrainerRecord
 from bench.trainers.base import Settings, Trainer
 from bench.workloads import ALL, SHAPES, TABLE, Workload
+from fastnet import recipes as known_recipes
 from fastnet.data.dataset import Dataset
 from fastnet.execution import ops as contract
 from fastnet.execution import plan as tiling
-from fastnet.execution import tables
+from fastnet.execution import registry, tables
 
 SMALL = Workload("small", (64, 8, 10), "digits", 32, "adam", 1e-2, rows=200)
 SHORT = Options(seconds=0.01, cores=1, every_variant=False, folder=None)
@@ -99,8 +104,9 @@ def test_other_shapes_cover_what_they_should() -> None:
 
 
 def test_rows_are_chosen_by_name() -> None:
-    assert selection.chosen("--rows", "", ALL) == []
-    assert selection.chosen("--rows", "C, A,mse-13,", ALL) == ["C", "A", "mse-13"]
+    assert selection.chosen("--rows", "", ALL) == list(ALL)
+    assert selection.chosen("--rows", "", ALL, "AB") == ["A", "B"]
+    assert selection.chosen("--rows", "C, A,mse-13,C,", ALL, "AB") == ["C", "A", "mse-13"]
     with pytest.raises(ValueError, match="--rows has G; expected some of A, B"):
         selection.chosen("--rows", "A,G", ALL)
     with pytest.raises(ValueError, match="--trainers has keras; expected some of fastnet-numba"):
@@ -337,7 +343,7 @@ def test_mnist_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("FASTNET_DATA_DIR", str(tmp_path / "elsewhere"))
     with pytest.raises(CannotMeasureError, match=r"elsewhere \(FASTNET_DATA_DIR\)"):
         checkout.mnist_folder(None)
-    for name in checkout.MNIST_FILES.values():
+    for name in checkout.mnist_files():
         (tmp_path / name).touch()
     assert checkout.mnist_folder(tmp_path) == tmp_path
     done = CliRunner().invoke(app, ["cpu", "--rows", "C"])
@@ -419,6 +425,136 @@ def test_time_to_an_accuracy() -> None:
     )
     assert never.trainers["fastnet-numpy"].seconds == [None]
     assert never.trainers["fastnet-numpy"].median_seconds is None
+
+
+@pytest.fixture
+def small_mnist(tmp_path: Path) -> Path:
+    """Write 40 random images to train on and 20 to test on, as MNIST's files."""
+    random = np.random.default_rng(8)
+    folder = tmp_path / "mnist"
+    folder.mkdir()
+    for name in checkout.mnist_files():
+        count = 40 if name.startswith("train") else 20
+        array = np.arange(count, dtype=np.uint8) % 10
+        if "images" in name:
+            array = random.integers(0, 256, (count, 28, 28)).astype(np.uint8)
+        head = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
+        (folder / name).write_bytes(gzip.compress(head + array.tobytes()))
+    return folder
+
+
+def test_a_quick_look_at_all_recipes(tmp_path: Path, small_mnist: Path) -> None:
+    path = tmp_path / "recipes.json"
+    arguments = ["recipes", "--quick", "--backends", "numpy", "--data-dir", str(small_mnist)]
+    done = CliRunner().invoke(app, [*arguments, "--output", str(path)])
+    assert done.exit_code == 0, done.output
+    plain = json.loads(path.read_text(encoding="utf-8"))
+    assert (plain["schema"], plain["dtype"], plain["quick"]) == (1, "float32", True)
+    assert plain["complete"]
+    assert plain["machine"]["versions"]["numpy"] == np.__version__
+    assert list(plain["recipes"]) == known_recipes.names()
+    for name, row in plain["recipes"].items():
+        recipe = known_recipes.get(name)
+        assert ("published" in row) == (recipe.published is not None)
+        for results_of in (row, row.get("published", row)):
+            found = results_of["numpy"]
+            assert found["seeds"] == [0, 1]
+            assert found["epochs_per_seed"] == [2, 2]
+            assert found["reached"] is None
+            assert found["train_rows"] == (1437 if recipe.data.name == "digits" else 40)
+            assert f"{100 * found['test_accuracy']:.2f}" in done.output
+        assert not [key for key in row if "_and_" in key]
+        assert len(row["train_loss_curve_seed_0"]["numpy"]) == 2
+    other = plain["recipes"]["mnist-relu-sigmoid"]["published"]["other_weights"]
+    assert list(other) == ["uniform(-0.5, 0.5)", "normal(1)"]
+    assert "Beside" not in done.output
+
+
+def test_recipes_on_two_backends(tmp_path: Path, small_mnist: Path) -> None:
+    path = tmp_path / "recipes.json"
+    arguments = ["recipes", "--recipes", "mnist-relu-sigmoid", "--quick", "--output", str(path)]
+    done = CliRunner().invoke(app, [*arguments, "--data-dir", str(small_mnist)])
+    assert done.exit_code == 0, done.output
+    assert "Beside numpy" in done.output
+    row = json.loads(path.read_text(encoding="utf-8"))["recipes"]["mnist-relu-sigmoid"]
+    found = row["numpy_and_numba"]
+    assert found["seeds"] == [0, 1]
+    assert found["epochs_compared"] == [2, 2]
+    assert found["largest_relative_difference_of_train_loss"] == max(found["per_seed"]) < 1e-3
+    assert found["in_the_first_10_epochs"] == max(found["per_seed"])
+    exact = found["float64_seed_0"]
+    assert exact["epochs_compared"] == 2
+    assert exact["largest_relative_difference_of_train_loss"] < 1e-12
+    curves = row["train_loss_curve_seed_0"]
+    np.testing.assert_allclose(curves["numpy"], curves["numba"], rtol=1e-3)
+    assert set(row["published"]) == {"training", "weights", "numpy", "numba", "other_weights"}
+
+
+def test_what_is_written_of_a_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In float64, with all seeds, a mark, and patience that ends the seeds at different epochs."""
+    known = known_recipes.get("digits-adam")
+    training = replace(known.training, epochs=30, patience=2)
+    recipe = replace(known, training=training, seeds=(4, 7), must_reach=0.5)
+    monkeypatch.setitem(known_recipes.RECIPES, known.name, recipe)
+    choice = recipes.Choice([known.name], dtype="float64")
+    states: list[str] = []
+    run = recipes.measure_all({}, choice, silent, lambda so_far: states.append(json.dumps(so_far)))
+    assert [json.loads(state) for state in states] == [run]
+    row = run["recipes"][known.name]
+    expected = recipe.run("numpy", progress=False)
+    assert row["numpy"]["reached"]
+    # The same training, but for the digits that float32 leaves out.
+    assert row["numpy"]["test_accuracy"] == pytest.approx(expected.test_accuracy, abs=0.01)
+    losses = [history["train_loss"][0] for history in expected.histories]
+    assert row["train_loss_curve_seed_4"]["numpy"][0] == pytest.approx(losses[0], rel=1e-5)
+    assert row["train_loss_curve_seed_4"]["numpy"][0] != losses[0]
+    found = row["numpy_and_numba"]
+    assert found["seeds"] == [4, 7]
+    assert found["epochs_compared"] == row["numpy"]["epochs_per_seed"]
+    assert found["largest_relative_difference_of_train_loss"] < 1e-9
+    assert not [key for key in found if key.startswith("float64")]  # it was compared in it
+    assert "50.0 met" in _text(recipes.tables(run)[0])
+    missed = {**row, "must_reach": 0.9, "numpy": {**row["numpy"], "reached": False}}
+    text = _text(recipes.tables({**run, "recipes": {known.name: missed}})[0])
+    assert "90.0 missed" in text
+
+
+def test_backends_that_differ_are_seen() -> None:
+    recipe = replace(known_recipes.get("digits-sigmoid"), seeds=(0, 1))
+    short = recipes.shortened(recipe)
+    one = short.run("numpy", progress=False)
+    other = replace(short, seeds=(0, 2)).run("numpy", progress=False)
+    found = recipes.agreement(one, other)
+    a, b = one.histories[1]["train_loss"], other.histories[1]["train_loss"]
+    assert found["per_seed"] == [0, max(abs(x - y) / y for x, y in zip(a, b, strict=True))]
+    assert found["largest_relative_difference_of_train_loss"] == found["per_seed"][1] > 1e-3
+    apart = abs(one.test_accuracy_per_seed[1] - other.test_accuracy_per_seed[1])
+    assert found["largest_difference_of_test_accuracy"] == apart
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--recipes", "digit-adam"], "--recipes has digit-adam; expected some of digits-sigmoid"),
+        (["--backends", "nimba"], "--backends has nimba; expected some of cupy, numba, numpy"),
+        (["--dtype", "half"], "--dtype is 'half'; expected one of float32, float64"),
+    ],
+)
+def test_recipes_refuse_unknown_names(arguments: list[str], words: str) -> None:
+    command = ["recipes", "--quick", "--recipes", "digits-adam", *arguments]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 2
+    assert words in " ".join(done.output.split())
+
+
+def test_a_backend_that_cannot_run_shows_before_anything_is_trained() -> None:
+    status = registry.backends()["cupy"]
+    if status.available:
+        pytest.skip("there is a GPU")
+    done = CliRunner().invoke(app, ["recipes", "--backends", "numpy,cupy", "--quick"])
+    assert done.exit_code == 1
+    assert " ".join(status.cause.split()) in " ".join(done.output.split())
+    assert "epochs" not in done.output
 
 
 def test_a_run_with_everything_in_it_goes_to_json_and_back() -> None:

@@ -377,7 +377,7 @@ print([len(axes.lines) for axes in figure.axes], "matplotlib.pyplot" in sys.modu
 def test_curves_without_matplotlib(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("matplotlib", "matplotlib.figure"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ImportError, match=r"History.plot needs matplotlib") as caught:
+    with pytest.raises(ImportError, match=r"plots\.curves needs matplotlib") as caught:
         history.plot()
     assert "pip install 'fastnet-nn[plot]'" in str(caught.value)
 

@@ -512,6 +512,7 @@ def test_without_matplotlib(
         monkeypatch.setitem(sys.modules, module, None)
     net = run.network
     for picture, call in {
+        "curves": lambda: plots.curves(run),
         "predictions": lambda: plots.predictions(net, X, Y),
         "confusion": lambda: plots.confusion(net, X, Y),
         "first_weights": lambda: plots.first_weights(net),

@@ -14,6 +14,7 @@ import fastnet
 from fastnet.data import splits, tabular
 from fastnet.data.columns import Column, Layout
 from fastnet.data.preparation import BLOCK, Preparation
+from fastnet.data.tabular import Wanted
 from fastnet.randomness import VALIDATION_SPLIT
 
 RNG = np.random.default_rng(3)
@@ -268,7 +269,7 @@ def test_a_file_in_parts(tmp_path: Path, rows: int) -> None:
         "\ufeffid,city,label,size\n1,007,a,0.5\n2,007,b,300\n3,Oslo,a,1\n4,Rome,b,2\n5,Rome,a,3\n"
     )
     with write(tmp_path, text).open(encoding="utf-8-sig", newline="") as file:
-        reading, batches = tabular.csv_batches(file, "t.csv", LAYOUT, 4, None, rows)
+        reading, batches = tabular.csv_batches(file, "t.csv", Wanted(LAYOUT, 4), rows)
         parts = list(batches)
     assert reading.unused == ("id",)
     assert [len(part.X) for part in parts[:-1]] == [rows] * (len(parts) - 1)
@@ -298,7 +299,7 @@ def test_lines_are_named(tmp_path: Path, rows: int, text: str, message: str) -> 
         write(tmp_path, text).open(encoding="utf-8-sig", newline="") as file,
         pytest.raises(ValueError, match=message),
     ):
-        list(tabular.csv_batches(file, "t.csv", LAYOUT, 4, None, rows)[1])
+        list(tabular.csv_batches(file, "t.csv", Wanted(LAYOUT, 4), rows)[1])
 
 
 @pytest.mark.parametrize("rows", [1, 100])
@@ -306,9 +307,9 @@ def test_a_file_without_names(rows: int, tmp_path: Path) -> None:
     path = write(tmp_path, "1,2,9\n3,4,9\n")
 
     def read(**given: Any) -> Any:
-        options = {"layout": Layout(), "inputs": 2, "label": None, "rows": rows} | given
+        wanted = Wanted(**{"layout": Layout(), "inputs": 2} | given)
         with path.open(encoding="utf-8-sig", newline="") as file:
-            batches = tabular.csv_batches(file, "t.csv", **options)[1]
+            batches = tabular.csv_batches(file, "t.csv", wanted, rows)[1]
             return np.concatenate([batch.X for batch in batches]).tolist()
 
     assert read(label=-1) == [[1, 2], [3, 4]]

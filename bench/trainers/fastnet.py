@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import fastnet
 from bench import workloads
@@ -11,7 +11,9 @@ from bench.workloads import Workload
 from fastnet.data.dataset import Dataset
 
 
-class _FastnetTrainer(Trainer):
+class FastnetTrainer(Trainer):
+    """What the backends share."""
+
     backend: ClassVar[str]
 
     @classmethod
@@ -24,28 +26,31 @@ class _FastnetTrainer(Trainer):
         """Return fastnet's own version, and those of the packages it runs on."""
         return {"fastnet": fastnet.__version__, **super().versions()}
 
-    def prepare(
-        self,
-        workload: Workload,
-        data: Dataset,
-        settings: Settings,  # noqa: ARG002 - there is none to choose
-        seed: int,
-    ) -> None:
+    def prepare(self, workload: Workload, data: Dataset, settings: Settings, seed: int) -> None:
         """Keep the rows; ``fit`` checks them in every call."""
-        self.workload, self.data = workload, data
+        self.workload, self.data, self.settings = workload, data, settings
         self.rows_per_epoch = len(data.X_train)
+        self.X = self.features()
         self.reset(seed)
+
+    def features(self) -> Any:
+        """Return what ``fit`` is given: the rows as they came."""
+        return self.data.X_train
 
     def reset(self, seed: int) -> None:
         """Make a new network."""
         self.network = workloads.network(
-            self.workload, backend=self.backend, seed=seed, input_scale=self.data.input_scale
+            self.workload,
+            backend=self.backend,
+            seed=seed,
+            precision=self.settings.get("precision"),
+            input_scale=self.data.input_scale,
         )
 
     def train(self, epochs: int) -> float:
         """Call ``fit``; a short last batch is trained on, too."""
         history = self.network.fit(
-            self.data.X_train,
+            self.X,
             self.data.y_train,
             optimizer=workloads.optimizer(self.workload),
             batch_size=self.workload.batch,
@@ -60,7 +65,7 @@ class _FastnetTrainer(Trainer):
         return found["r2" if self.workload.is_regression else "accuracy"]
 
 
-class NumbaTrainer(_FastnetTrainer):
+class NumbaTrainer(FastnetTrainer):
     """The compiled backend."""
 
     modules = ("numba",)
@@ -68,7 +73,7 @@ class NumbaTrainer(_FastnetTrainer):
     backend = "numba"
 
 
-class NumpyTrainer(_FastnetTrainer):
+class NumpyTrainer(FastnetTrainer):
     """The NumPy backend; NumPy's BLAS minds its threads."""
 
     distributions = ("numpy",)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -85,7 +86,7 @@ def load_data(
     if is_frame(source):
         return _of_table("data frame", tabular.from_frame(source, label, "the data frame", one_hot))
     if label is not None or one_hot:
-        _check_is_table(source, "label" if label is not None else "one_hot")
+        check_is_table(source, "label" if label is not None else "one_hot")
     if hasattr(source, "data") and hasattr(source, "target"):
         return _of_pair("bunch", source.data, source.target)
     if isinstance(source, str) and source in KNOWN:
@@ -105,7 +106,7 @@ def load_data(
     return _of_file(path, str(source), label, one_hot)
 
 
-def _check_is_table(source: Any, argument: str) -> None:
+def check_is_table(source: Any, argument: str) -> None:
     """Refuse what would have no effect."""
     path = str(source) if isinstance(source, str | os.PathLike) else ""
     if Path(path).suffix.lower() not in TABLES:
@@ -168,33 +169,57 @@ def _of_files(first: Path, second: Path) -> Dataset:
     return _of_pair(f"{first.name}, {second.name}", X, y)
 
 
-def _array(path: Path) -> Array:
+def features_in(path: Path) -> Array:
+    """Return the features in an NPY, NPZ or IDX file, targets or not; NPY stays on the disk."""
+    if not path.is_file():
+        raise FileNotFoundError(f"data is {str(path)!r}, and there is no such file")
+    if path.suffix.lower() == ".npz":
+        with _archive(path) as archive:
+            names = [*dict(TEST_KEYS), *dict(TRAINING_KEYS)]
+            name = next((name for name in names if name in archive.files), None)
+            if name is None:
+                raise ValueError(
+                    f"it has {', '.join(archive.files) or 'nothing'}; expected one of "
+                    f"{', '.join(names)}"
+                )
+            return _flat(archive[name])
+    return _flat(_array(path, "r"))
+
+
+def _array(path: Path, memory: Literal["r"] | None = None) -> Array:
     if path.suffix.lower() != ".npy":
         return read_idx(path)
     try:
-        array: Array = np.load(path, allow_pickle=False)
+        array: Array = np.load(path, mmap_mode=memory, allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise ValueError(f"{path} cannot be read as an array: {_plain(error)}") from None
     return array
 
 
 def _of_archive(path: Path) -> Dataset:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            train = _pair_in(archive, TRAINING_KEYS)
-            if train is None:
-                raise ValueError(
-                    f"it has {', '.join(archive.files) or 'nothing'}; expected X and y, or "
-                    f"X_train, y_train, X_test and y_test"
-                )
-            test = _pair_in(archive, TEST_KEYS)
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} cannot be read: {_plain(error)}") from None
+    with _archive(path) as archive:
+        train = _pair_in(archive, TRAINING_KEYS)
+        if train is None:
+            raise ValueError(
+                f"it has {', '.join(archive.files) or 'nothing'}; expected X and y, or "
+                f"X_train, y_train, X_test and y_test"
+            )
+        test = _pair_in(archive, TEST_KEYS)
     whole = _of_pair(path.name, *train)
     if test is None:
         return whole
     held = _of_pair(f"{path.name}, test", *test)
     return whole._replace(X_test=held.X_train, y_test=held.y_train)
+
+
+@contextlib.contextmanager
+def _archive(path: Path) -> Iterator[Any]:
+    """Open an NPZ file; what is wrong with it is said with its name."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            yield archive
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} cannot be read: {_plain(error)}") from None
 
 
 def _pair_in(archive: Any, known: tuple[tuple[str, str], ...]) -> tuple[Array, Array] | None:

@@ -85,6 +85,30 @@ class Batch(NamedTuple):
     y: Array | None
 
 
+class Wanted(NamedTuple):
+    """What a network wants of a file.
+
+    Attributes
+    ----------
+    layout : Layout
+        What it knows of its tables.
+    inputs : int
+        How many features it takes.
+    label : str, int or None
+        The label column's name or position, where the layout does not say it.
+    needs_label : bool
+        Whether there must be labels.
+    text_labels : bool
+        Whether labels are texts, also those that look like numbers.
+    """
+
+    layout: Layout
+    inputs: int
+    label: str | int | None = None
+    needs_label: bool = False
+    text_labels: bool = False
+
+
 class Reading(NamedTuple):
     """How the columns of a file are read.
 
@@ -107,12 +131,7 @@ class Reading(NamedTuple):
 
 
 def csv_batches(
-    file: TextIO,
-    source: str | Path,
-    layout: Layout,
-    inputs: int,
-    label: str | int | None,
-    rows: int,
+    file: TextIO, source: str | Path, wanted: Wanted, rows: int
 ) -> tuple[Reading, Iterator[Batch]]:
     """Return how a CSV file is read for a network, and its rows, so many at a time.
 
@@ -122,12 +141,7 @@ def csv_batches(
         Open, in UTF-8, without translation of line ends; it need not be seekable.
     source : str or Path
         What to call it in messages.
-    layout : Layout
-        What the network knows of its tables.
-    inputs : int
-        How many features it takes.
-    label : str, int or None
-        The label column's name or position, if the network does not know it.
+    wanted : Wanted
     rows : int
         The most rows of a batch.
 
@@ -137,9 +151,11 @@ def csv_batches(
         If a column is missing, or as `read_csv` does; the iterator raises when it comes there.
     """
     sheet = _Sheet(file, source)
-    reading = _reading(sheet.names, layout, inputs, label, source, named=sheet.has_header)
+    reading = _reading(sheet.names, wanted, source, named=sheet.has_header)
     columns = zip(reading.places, reading.columns, strict=True)
     texts = [place for place, column in columns if column.categories]
+    if reading.label is not None and wanted.text_labels:
+        texts.append(reading.label)
 
     def batches() -> Iterator[Batch]:
         for first, frame in sheet.frames(rows, texts):
@@ -148,13 +164,11 @@ def csv_batches(
     return reading, batches()
 
 
-def parquet_batches(
-    path: Path, layout: Layout, inputs: int, label: str | int | None, rows: int
-) -> tuple[Reading, Iterator[Batch]]:
+def parquet_batches(path: Path, wanted: Wanted, rows: int) -> tuple[Reading, Iterator[Batch]]:
     """Return how a Parquet file is read for a network, and its rows; see `csv_batches`."""
     file = _parquet(path)
     names = [str(name) for name in file.schema_arrow.names]
-    reading = _reading(names, layout, inputs, label, path, named=True)
+    reading = _reading(names, wanted, path, named=True)
 
     def batches() -> Iterator[Batch]:
         first = 0
@@ -170,7 +184,7 @@ def frame_features(frame: pd.DataFrame, layout: Layout, inputs: int, name: str) 
     """Return the features in a data frame, by the layout's names where its columns have names."""
     names = [str(column) for column in frame.columns]
     has_names = not all(isinstance(column, int) for column in frame.columns)
-    reading = _reading(names, layout, inputs, None, name, named=has_names)
+    reading = _reading(names, Wanted(layout, inputs), name, named=has_names)
     return _batch(_numbered(frame), reading._replace(label=None), _Frame(name, names), 0).X
 
 
@@ -416,21 +430,15 @@ def _shown(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names[:8])) + (", ..." if len(names) > 8 else "")
 
 
-def _reading(
-    names: list[str],
-    layout: Layout,
-    inputs: int,
-    label: str | int | None,
-    source: str | Path,
-    *,
-    named: bool,
-) -> Reading:
-    """Return where features and labels stand in a file, for a network that has a layout."""
-    if label is not None:
-        label_place: int | None = _place(names, label, source, "label")
-    else:
-        label_place = names.index(layout.label) if named and layout.label in names else None
-    columns = layout.columns or (Column(""),) * inputs
+def _reading(names: list[str], wanted: Wanted, source: str | Path, *, named: bool) -> Reading:
+    """Return where features and labels stand in a file; ``named`` says whether it has headings."""
+    layout = wanted.layout
+    label_place = None
+    if wanted.label is None and named and layout.label in names:
+        label_place = names.index(layout.label)
+    elif wanted.label is not None or wanted.needs_label:
+        label_place = _label_place(names, wanted.label, source, has_header=named)
+    columns = layout.columns or (Column(""),) * wanted.inputs
     if named and layout.is_named:
         places = [_place(names, column.name, source, "a feature") for column in columns]
     else:

@@ -13,6 +13,8 @@ from fastnet.errors import BackendUnavailableError
 from fastnet.execution import cuda_probe
 from fastnet.execution.executor import Executor
 
+BACKEND_VARIABLE = "FASTNET_BACKEND"
+
 
 @dataclass(frozen=True)
 class BackendStatus:
@@ -105,10 +107,10 @@ def choose(backend: str | None) -> tuple[str, str]:
     """
     said_by, source = "asked for", "backend"
     if backend is None or backend == "auto":
-        from_environment = os.environ.get("FASTNET_BACKEND", "").strip()
+        from_environment = os.environ.get(BACKEND_VARIABLE, "").strip()
         if from_environment:
-            backend, said_by = from_environment, "asked for by FASTNET_BACKEND"
-            source = "FASTNET_BACKEND"
+            backend, said_by = from_environment, f"asked for by {BACKEND_VARIABLE}"
+            source = BACKEND_VARIABLE
     if backend is None or backend == "auto":
         skipped: list[str] = []
         for status in (_PROBES[name]() for name in AUTOMATIC):

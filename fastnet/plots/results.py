@@ -17,7 +17,7 @@ MOST_COUNTED = 40
 
 
 def curves(history: History | TrainResult) -> Any:
-    """Draw loss and accuracy (or R2) of training and validation; see `History.plot`.
+    """Draw loss and accuracy (or R2) of training and validation, epoch by epoch.
 
     Parameters
     ----------
@@ -41,7 +41,21 @@ def curves(history: History | TrainResult) -> Any:
             f"history is of type {type(found).__name__}; expected the History that fit returns, "
             f"or the TrainResult of fastnet.train"
         )
-    return found.plot()
+    scores = [name for name in ("accuracy", "r2") if any(k.endswith(name) for k in found)]
+    panels = ["loss", *scores]
+    figure = drawing.new_figure("curves", 5 * len(panels), 4)
+    row = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, quantity in zip(row, panels, strict=True):
+        for part in ("train", "validation"):
+            if f"{part}_{quantity}" in found:
+                axes.plot(found["epoch"], found[f"{part}_{quantity}"], label=part, marker=".")
+        axes.set_xlabel("epoch")
+        axes.set_ylabel({"r2": "R²"}.get(quantity, quantity))
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        if axes.lines:
+            axes.legend()
+    return figure
 
 
 def predictions(

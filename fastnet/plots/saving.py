@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fastnet import atomic
 from fastnet.history import History
 from fastnet.plots import drawing
 from fastnet.plots.inside import first_weights
@@ -149,11 +149,6 @@ def check_folder(folder: str | os.PathLike[str]) -> Path:
 
 
 def _save(figure: Any, path: Path) -> Path:
-    """Write a picture beside its place, and then move it there in one go."""
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        figure.savefig(beside, format="png")
-        os.replace(beside, path)  # noqa: PTH105 - Path.replace is the same, this says what it is
-    finally:
-        beside.unlink(missing_ok=True)
+    with atomic.replacing(path) as file:
+        figure.savefig(Path(file.name), format="png")
     return path

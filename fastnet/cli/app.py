@@ -1,0 +1,80 @@
+"""The application: what all commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fastnet.cli import configuration, options, screen
+from fastnet.errors import BackendUnavailableError, TrainingInterrupted
+from fastnet.exits import FAILED, INTERRUPTED, MISUSED, NO_BACKEND, with_exit_codes
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "FASTNET"}
+
+app = typer.Typer(
+    name="fastnet",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings=CONTEXT,
+    rich_markup_mode=None if screen.is_plain() else "rich",
+)
+
+
+def _meaning(error: BaseException) -> tuple[int, object] | None:
+    """Return the exit code and message of an error that is no defect."""
+    match error:
+        case TrainingInterrupted():
+            from fastnet.progress import describe
+
+            last = {name: values[-1] for name, values in error.history.items()}
+            figures = f" with {describe(last)}" if last else ""
+            epochs = error.network.epoch
+            return INTERRUPTED, f"interrupted after {epochs} finished epoch(s){figures}"
+        case KeyboardInterrupt():
+            return INTERRUPTED, "interrupted"
+        case BackendUnavailableError():
+            return NO_BACKEND, error
+        case ArithmeticError():  # a divergence, or kinks that cannot be avoided
+            return FAILED, error
+        case MemoryError() | OSError():
+            return FAILED, f"{type(error).__name__}: {error}"
+        case ValueError() | TypeError():
+            return MISUSED, error
+    return None
+
+
+guarded = with_exit_codes("fastnet", _meaning)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from fastnet.version import __version__
+
+        print(f"fastnet {__version__}")
+        raise typer.Exit
+
+
+@app.callback(
+    epilog="Every option may also come from a variable, as FASTNET_TRAIN_EPOCHS=20, or from the "
+    "file that --config names; the command line counts before variables, variables before the file."
+)
+@guarded
+def fastnet(
+    context: typer.Context,
+    config: Annotated[
+        Path | None,
+        options.Option(
+            help="A TOML file with a table for each command, such as [train] with epochs = 20.",
+            show_default="none",
+        ),
+    ] = None,
+    version: Annotated[  # noqa: ARG001
+        bool,
+        options.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Train neural networks whose gradients are derived by hand."""
+    if config is not None:
+        context.default_map = configuration.read(config, context)

@@ -1,0 +1,173 @@
+"""``fastnet evaluate`` and ``fastnet predict``: what a saved network says of rows in a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fastnet.cli import options, screen
+from fastnet.cli.app import app, guarded
+from fastnet.data.loading import KNOWN
+from fastnet.execution.registry import BACKEND_VARIABLE
+
+if TYPE_CHECKING:
+    from fastnet.data.tabular import Wanted
+    from fastnet.network import Network
+    from fastnet.predictions import Headings
+
+ModelFile = Annotated[str, typer.Argument(metavar="MODEL", help="What fastnet train --save wrote.")]
+Rows = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="A .csv, .parquet, .npy, .npz or IDX file, - for CSV on stdin, or a data set's name.",
+        autocompletion=lambda: list(KNOWN),
+    ),
+]
+# Asked once, a network need not wait for a compiler.
+AskedBackend = Annotated[
+    str,
+    options.Option(
+        help="auto, numpy, numba or cupy; numpy needs no compiling.",
+        envvar=BACKEND_VARIABLE,
+        autocompletion=lambda: options.BACKENDS,
+    ),
+]
+AskedLabel = Annotated[
+    str | None,
+    options.Option(
+        help="The label column: its name, or its position from 0.",
+        show_default="that of the training",
+    ),
+]
+
+
+@app.command(epilog="Example: fastnet evaluate digits.safetensors held_out.csv")
+@guarded
+def evaluate(
+    model: ModelFile,
+    data: Rows,
+    label: AskedLabel = None,
+    data_dir: options.DataDirOption = None,
+    backend: AskedBackend = "numpy",
+    threads: options.ThreadsOption = None,
+    json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+) -> None:
+    """Compare what a saved network says of rows with their labels."""
+    import numpy as np
+
+    from fastnet import modelfile
+    from fastnet.data import batches
+
+    network = modelfile.load(model, backend=backend, threads=threads)
+    with batches.opened(data, _wanted(network, label, needs_label=True), data_dir) as source:
+        parts = [part for part in source.batches if part.y is not None]
+        X = np.concatenate([part.X for part in parts])
+        y = np.concatenate([part.y for part in parts if part.y is not None])
+    found = network.evaluate(X, y)
+    if json:
+        screen.print_json({**found, "rows": len(X), "backend": network.backend})
+        return
+    score = f"accuracy {found['accuracy']:.2%}" if "accuracy" in found else f"R² {found['r2']:.4f}"
+    screen.say(f"{score}, loss {found['loss']:.4f}")
+    if not quiet:
+        screen.say(f"on {len(X):,} rows of {source.name}, by the backend {network.backend}")
+
+
+@app.command(
+    epilog="Examples: fastnet predict digits.safetensors new.csv --output labels.csv\n\n"
+    "cat new.csv | fastnet predict digits.safetensors - --format json | head"
+)
+@guarded
+def predict(
+    model: ModelFile,
+    data: Rows,
+    output: Annotated[
+        Path | None,
+        options.Option(
+            "--output",
+            "-o",
+            help="The file to write; its ending, .csv, .json or .npy, names the format.",
+            show_default="stdout",
+        ),
+    ] = None,
+    format: Annotated[  # noqa: A002
+        str | None,
+        options.Option(
+            help="csv, json or npy.",
+            show_default="csv on stdout",
+            autocompletion=lambda: ["csv", "json", "npy"],
+        ),
+    ] = None,
+    json: Annotated[bool, options.Option("--json", help="The same as --format json.")] = False,
+    probabilities: Annotated[
+        bool, options.Option("--probabilities", help="Write the probability of every class, too.")
+    ] = False,
+    name: Annotated[str, options.Option(help="The heading of the predictions.")] = "prediction",
+    numbers: Annotated[
+        str,
+        options.Option(help="Number the rows from 1, under this heading.", show_default="none"),
+    ] = "",
+    label: Annotated[
+        str | None,
+        options.Option(
+            help="A column that is no feature: its name, or its position from 0.",
+            show_default="that of the training",
+        ),
+    ] = None,
+    data_dir: options.DataDirOption = None,
+    backend: AskedBackend = "numpy",
+    threads: options.ThreadsOption = None,
+    force: options.ForceOption = False,
+    quiet: options.QuietOption = False,
+) -> None:
+    """Write what a saved network says of rows, batch by batch: they may be more than memory has."""
+    from fastnet import modelfile, predictions
+    from fastnet.data import batches
+
+    if json and format not in (None, "json"):
+        raise ValueError(f"--json and --format {format} contradict each other; give one")
+    writer = predictions.writer_for(output, "json" if json else format)
+    if output is not None:
+        output = options.output_file(output, "--output", force=force)
+    network = modelfile.load(model, backend=backend, threads=threads)
+    headings = _headings(network, name, numbers, probabilities=probabilities)
+    with batches.opened(data, _wanted(network, label), data_dir) as source:
+        if source.unused and not quiet:
+            screen.note(f"columns that the network does not use: {', '.join(source.unused)}")
+        with predictions.opened(output, writer, headings) as file:
+            for X, _ in source.batches:
+                shares = network.predict_proba(X) if probabilities else None
+                file.write(network.predict(X), shares)
+    if output is not None and not quiet:
+        screen.note(f"wrote {file.rows:,} predictions to {output}")
+
+
+def _wanted(network: Network, label: str | None, *, needs_label: bool = False) -> Wanted:
+    from fastnet.data.tabular import Wanted
+
+    classes = network.classes
+    return Wanted(
+        network.layout,
+        network.layers[0].inputs,
+        options.column(label),
+        needs_label,
+        text_labels=classes is not None and classes.dtype.kind in "US",
+    )
+
+
+def _headings(network: Network, name: str, numbers: str, *, probabilities: bool) -> Headings:
+    from fastnet.predictions import Headings
+
+    outputs, classes = network.layers[-1].outputs, network.classes
+    is_several = classes is None and outputs > 1
+    names = tuple(f"{name}_{j}" for j in range(1, outputs + 1)) if is_several else (name,)
+    if not probabilities:
+        return Headings(names, (), numbers)
+    if network.task_in_use != "classification":
+        raise ValueError("--probabilities: the network predicts quantities; leave it out")
+    shares = range(1, outputs + 1) if classes is None else classes.tolist()
+    return Headings(names, tuple(f"probability_{share}" for share in shares), numbers)

@@ -1,0 +1,93 @@
+"""Options from a TOML file: a table for each command, its keys the options' names.
+
+[train]
+hidden = [128, 64]
+learning-rate = 0.01
+
+[recipes.run]
+backend = "numba"
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from fastnet import naming
+from fastnet.data.images import DATA_VARIABLE
+from fastnet.execution.registry import BACKEND_VARIABLE
+
+# Variables that fastnet reads where an option is not given; they count before the file.
+READ_LATER = {"backend": BACKEND_VARIABLE, "data_dir": DATA_VARIABLE}
+
+
+def read(path: Path, context: typer.Context) -> dict[str, Any]:
+    """Return the options in a file, as the context of the application takes them.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    ValueError
+        If it is no TOML, or has what no command takes.
+    """
+    try:
+        with path.expanduser().open("rb") as file:
+            found = tomllib.load(file)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"--config {path}: no TOML: {error}") from None
+    return _of_group(found, context.command, f"--config {path}: ")
+
+
+def _of_group(found: dict[str, Any], group: Any, where: str) -> dict[str, Any]:
+    """Return the tables of a group's commands."""
+    result = {}
+    for name, table in found.items():
+        command = group.commands.get(name)
+        if command is None or not isinstance(table, dict):
+            known = sorted(group.commands)
+            near = naming.suggestion(name, known) if command is None else "."
+            raise ValueError(
+                f"{where}{name!r} is no table of a command{near} Expected tables such as "
+                f"[{known[0]}], of: {', '.join(known)}"
+            )
+        inner = f"{where}{name}: "
+        is_group = hasattr(command, "commands")
+        result[name] = _of_group(table, command, inner) if is_group else _of(table, command, inner)
+    return result
+
+
+def _of(table: dict[str, Any], command: Any, where: str) -> dict[str, Any]:
+    """Return the options of one command by the names of its parameters."""
+    parameters = {parameter.name: parameter for parameter in command.params}
+    result = {}
+    for key, value in table.items():
+        name = key.replace("-", "_")
+        parameter = parameters.get(name)
+        if parameter is None:
+            known = sorted(one.replace("_", "-") for one in parameters)
+            raise ValueError(
+                f"{where}{key!r} is no option{naming.suggestion(key, known)} Expected some of: "
+                f"{', '.join(known)}"
+            )
+        is_flag = getattr(parameter, "is_flag", False)
+        if not os.environ.get(READ_LATER.get(name, ""), "").strip():
+            result[name] = _text(value, f"{where}{key}", is_flag=is_flag)
+    return result
+
+
+def _text(value: Any, where: str, *, is_flag: bool) -> Any:
+    """Return a value as the command line would have it."""
+    if is_flag != isinstance(value, bool):
+        expected = "true or false" if is_flag else "a text, a number, or a list of them"
+        raise ValueError(f"{where} is {value!r}; expected {expected}")
+    if is_flag:
+        return value
+    values = value if isinstance(value, list) else [value]
+    if not all(isinstance(one, str | int | float) and not isinstance(one, bool) for one in values):
+        raise ValueError(f"{where} is {value!r}; expected a text, a number, or a list of them")
+    return ",".join(map(str, values))

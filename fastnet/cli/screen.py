@@ -1,0 +1,79 @@
+"""What a command shows: tables and results on stdout, all else on stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def is_plain() -> bool:
+    """Whether stdout is no place for frames and drawings: read by a program, or read aloud."""
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    return not is_terminal or os.environ.get("TERM") == "dumb" or "NO_COLOR" in os.environ
+
+
+def print_json(found: Any) -> None:
+    """Print one object, and nothing else, on stdout."""
+    print(json.dumps(found, allow_nan=False))
+
+
+def note(text: str) -> None:
+    """Tell on stderr what goes on."""
+    Console(stderr=True, highlight=False).print(text, markup=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """Print a result on stdout."""
+    Console(highlight=False).print(text, markup=False, soft_wrap=True)
+
+
+def show_table(
+    title: str,
+    headings: Iterable[str],
+    lines: Iterable[Iterable[Any]],
+    *,
+    right: Iterable[str] = (),
+    whole: Iterable[str] = (),
+) -> None:
+    """Print a table on stdout; without a frame where that is no help.
+
+    Parameters
+    ----------
+    title : str
+    headings : iterable of str
+    lines : iterable of iterables
+        The cells, as text.
+    right : iterable of str
+        Headings of the columns whose cells stand at the right, as numbers do.
+    whole : iterable of str
+        Headings of the columns whose cells are not cut.
+    """
+    plain = is_plain()
+    headings = list(headings)
+    table = Table(title=title, title_justify="left", show_header=any(headings))
+    if plain:
+        say(title)
+        table.title, table.box, table.pad_edge = None, None, False
+    for heading in headings:
+        table.add_column(
+            heading,
+            justify="right" if heading in {*right} else "left",
+            no_wrap=heading in {*whole},
+            overflow="fold",
+        )
+    for line in lines:
+        table.add_row(*map(_literally, line))
+    # What a program reads is not folded to the width of a terminal that there is not.
+    Console(width=None if sys.stdout.isatty() else 10_000).print(table)
+
+
+def _literally(cell: Any) -> Any:
+    from rich.text import Text
+
+    return Text(str(cell))  # to markup, fastnet-nn[cuda13] is a tag

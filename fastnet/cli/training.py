@@ -1,0 +1,190 @@
+"""``fastnet train``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastnet.cli import options, screen
+from fastnet.cli.app import app, guarded
+from fastnet.errors import TrainingInterrupted
+
+if TYPE_CHECKING:
+    from fastnet.network import Network
+    from fastnet.training import Prepared, TrainResult
+
+# Of the drawings at the end.
+CURVE_WIDTH, CURVE_HEIGHT = 60, 8
+WIDEST_DIGIT = 32  # pixels; each takes two columns
+
+
+@app.command(
+    epilog="Examples: fastnet train mnist --hidden 128 --epochs 10\n\n"
+    "fastnet train train.csv --label digit --save digits.safetensors"
+)
+@guarded
+def train(
+    data: options.TrainingData = "digits",
+    label: options.LabelOption = None,
+    one_hot: Annotated[
+        str,
+        options.Option(
+            help="Columns of text, such as city,colour: each text becomes a feature.",
+            show_default="none",
+        ),
+    ] = "",
+    data_dir: options.DataDirOption = None,
+    hidden: options.HiddenOption = "128",
+    activation: options.ActivationOption = "relu",
+    loss: options.LossOption = None,
+    preparation: options.PreparationOption = None,
+    task: Annotated[
+        str, options.Option(help="classification, regression, or auto: what the targets look like.")
+    ] = "auto",
+    optimizer: options.OptimizerOption = "adam",
+    learning_rate: Annotated[
+        float | None,
+        options.Option(help="The size of steps.", show_default="the optimizer's own"),
+    ] = None,
+    batch_size: Annotated[str, options.Option(help="Rows per step, or 'all'.")] = "32",
+    epochs: Annotated[int, options.Option(help="Passes over the training rows.")] = 30,
+    validation: Annotated[
+        float, options.Option(help="Share of the training rows to validate on; 0 for none.")
+    ] = 0.1,
+    backend: options.BackendOption = "auto",
+    dtype: options.DtypeOption = "float32",
+    threads: options.ThreadsOption = None,
+    seed: options.SeedOption = 0,
+    save: Annotated[
+        Path | None,
+        options.Option(help="Write the trained network into this file.", show_default="none"),
+    ] = None,
+    force: options.ForceOption = False,
+    plot: Annotated[
+        Path | None,
+        options.Option(help="Write pictures into this folder.", show_default="none"),
+    ] = None,
+    json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+) -> None:
+    """Train a network and test it on rows that it has never seen."""
+    from fastnet import checks, training
+    from fastnet.data import loading
+    from fastnet.fitting import Settings
+
+    settings: dict[str, Any] = {
+        "optimizer": training.resolve_optimizer(optimizer, learning_rate),
+        "batch_size": options.batch_size(batch_size),
+        "epochs": epochs,
+        "progress": False if quiet else None,
+    }
+    Settings.checked(**settings)  # before anything is shown
+    if validation != 0:
+        checks.real_number(validation, "validation (0 for none)", above=0, below=1)
+    if plot is not None:
+        from fastnet import plots
+
+        plots.check_folder(plot)  # and matplotlib: before an hour of training, not after it
+    if save is not None:
+        save = options.output_file(save, "--save", force=force)
+    prepared = training.prepare(
+        loading.load_data(
+            data,
+            label=options.column(label),
+            one_hot=options.columns(one_hot),
+            data_dir=data_dir,
+        ),
+        None,
+        hidden=options.sizes(hidden),
+        activation=activation,
+        loss=loss,
+        sample_weight=None,
+        backend=backend,
+        dtype=dtype,
+        threads=threads,
+        seed=seed,
+        task=task,
+        input_scale=None,
+        preparation=preparation,
+    )
+    if not (json or quiet):
+        _show_network(prepared.network, data)
+    try:
+        result = training.run(prepared, **settings, validation=validation or None)
+    except TrainingInterrupted as interrupted:
+        if save is not None and interrupted.network.epoch:
+            interrupted.network.save(save)
+            screen.note(f"saved what was finished in {save}")
+        raise
+    if save is not None:
+        result.network.save(save)
+    if json:
+        screen.print_json(result.to_dict())
+    else:
+        _show_result(result, quiet=quiet)
+        if not (quiet or plot or screen.is_plain()):
+            _draw(result, prepared)
+    if save is not None and not quiet:
+        screen.note(f"saved {save}")
+    if plot is not None:
+        for path in plots.save_all(result, plot, prepared.X_test, prepared.y_test):
+            screen.note(f"wrote {path}")
+
+
+def _show_network(network: Network, data: str) -> None:
+    headings = ("layer", "inputs", "outputs", "activation", "first weights", "parameters")
+    lines = [
+        (
+            number,
+            f"{layer.inputs:,}",
+            f"{layer.outputs:,}",
+            layer.activation,
+            layer.weights,
+            f"{layer.parameter_count:,}",
+        )
+        for number, layer in enumerate(network.layers, 1)
+    ]
+    numbers = {*headings} - {"activation", "first weights"}
+    screen.show_table(f"Network for {data}", headings, lines, right=numbers)
+    prepared = f", preparation {network.preparation}" if network.preparation else ""
+    screen.say(
+        f"{network.parameter_count:,} parameters in {network.dtype.name}, loss {network.loss}"
+        f"{prepared}"
+    )
+    screen.say(f"backend {network.backend}: {network.backend_reason}")
+
+
+def _show_result(result: TrainResult, *, quiet: bool) -> None:
+    report, test = result.report, result.test
+    if "accuracy" in test:
+        headline = f"test accuracy {test['accuracy']:.2%}"
+    else:
+        headline = f"test R² {test['r2']:.4f}"
+    screen.say(f"{headline}, test loss {test['loss']:.4f}")
+    if not quiet:
+        screen.say(
+            f"{report.epochs} epochs of {report.rows:,} rows in {report.seconds:.2f} s: "
+            f"{report.samples_per_second:,.0f} samples per second"
+        )
+
+
+def _draw(result: TrainResult, prepared: Prepared) -> None:
+    """Draw the loss and one image of the test rows with characters, where there is room."""
+    from fastnet import plots
+    from fastnet.plots.drawing import image_shape
+    from fastnet.plots.saving import SMALLEST_IMAGE
+
+    if result.report.epochs > 1:
+        print("\ntraining loss by epoch")
+        print(plots.text_curve(result.history["train_loss"], CURVE_WIDTH, CURVE_HEIGHT))
+    inputs = result.network.layers[0].inputs
+    try:
+        shape = image_shape(None, inputs)
+    except ValueError:  # no image
+        return
+    if result.network.classes is None or not SMALLEST_IMAGE <= inputs <= WIDEST_DIGIT**2:
+        return
+    found = result.network.predict(prepared.X_test[:1])[0]
+    print(f"\na test image: predicted {found}, labelled {prepared.y_test[0]}")
+    print(plots.text_image(prepared.X_test[0], shape, encoding=sys.stdout.encoding))
