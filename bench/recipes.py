@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
-from unittest import mock
 
 from rich.table import Table
 
@@ -17,7 +14,6 @@ from bench.results import SCHEMA
 from fastnet import recipes
 from fastnet.execution import registry
 from fastnet.layers import Dense
-from fastnet.network import Network
 from fastnet.recipes import Recipe, RecipeResult, Training
 
 BACKENDS = ("numpy", "numba")
@@ -156,16 +152,10 @@ def _run(recipe: Recipe, choice: Choice, say: Callable[[str], None]) -> dict[str
             f"{recipe.name} on {backend}: {training.optimizer}, {training.epochs:,} epochs, "
             f"{choice.dtype}, {seeds} {'seed' if seeds == 1 else 'seeds'}"
         )
-        with networks_in(choice.dtype):
-            done[backend] = recipe.run(backend, data_dir=choice.folder, progress=False)
+        done[backend] = recipe.run(
+            backend, data_dir=choice.folder, progress=False, dtype=choice.dtype
+        )
     return done
-
-
-@contextlib.contextmanager
-def networks_in(dtype: str) -> Iterator[None]:
-    """Let recipes train in another dtype than theirs, which is float32, for a while."""
-    with mock.patch.object(recipes, "Network", functools.partial(Network, dtype=dtype)):
-        yield
 
 
 def _plain(done: dict[str, RecipeResult]) -> Plain:

@@ -355,6 +355,7 @@ class Recipe:
         seed: int | None = None,
         data_dir: DataDir = None,
         progress: bool | None = None,
+        dtype: Any = "float32",
     ) -> RecipeResult:
         """Train it with each of its seeds, and test each network on rows it never trained on.
 
@@ -368,6 +369,8 @@ class Recipe:
             As in `fastnet.load_data`.
         progress : bool, optional
             As in `Network.fit`.
+        dtype : str or dtype, default "float32"
+            As in `fastnet.Network`.
 
         Returns
         -------
@@ -401,6 +404,7 @@ class Recipe:
                 self.network.layers,
                 loss=self.network.loss,
                 backend=chosen,
+                dtype=dtype,
                 seed=seed,
                 input_scale=data.input_scale,
                 task="classification",
