@@ -9,7 +9,7 @@ what it is.
 """
 
 from fastnet import activations, initializers, losses, optimizers, recipes
-from fastnet.callbacks import EpochEnd
+from fastnet.callbacks import EarlyStopping, EpochEnd
 from fastnet.checking import GradientCheck, gradcheck
 from fastnet.comparing import Parity, parity
 from fastnet.data.dataset import Dataset
@@ -40,6 +40,7 @@ __all__ = [
     "Dense",
     "DeviceMemoryError",
     "DivergenceError",
+    "EarlyStopping",
     "EpochEnd",
     "GradientCheck",
     "History",

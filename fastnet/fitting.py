@@ -182,6 +182,9 @@ def train(network: Network, rows: Rows, held: Rows | None, settings: Settings) -
                     raise KeyboardInterrupt
                 if stopped:
                     break
+            for callback in settings.callbacks:
+                if hasattr(callback, "finish"):
+                    callback.finish(network)
         except BaseException as error:
             if good is not None:
                 executor.restore(good)

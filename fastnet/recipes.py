@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from fastnet import naming
-from fastnet.callbacks import Callback, EpochEnd
+from fastnet.callbacks import Callback, EarlyStopping, EpochEnd
 from fastnet.data import loading
 from fastnet.data.dataset import Dataset
 from fastnet.data.digits import stored
@@ -410,7 +410,8 @@ class Recipe:
                 task="classification",
             )
             curve: Curve = {"epoch": [], "test_accuracy": []}
-            best = _Best(self.training.patience)
+            patience = self.training.patience
+            stopping = [] if patience is None else [EarlyStopping(patience)]
             history = network.fit(
                 data.X_train,
                 data.y_train,
@@ -418,34 +419,15 @@ class Recipe:
                 batch_size=self.training.batch_size,
                 epochs=self.training.epochs,
                 validation=self.training.validation,
-                callbacks=[best, _tester(curve, test, self.training.curve_every)],
+                callbacks=[*stopping, _tester(curve, test, self.training.curve_every)],
                 progress=progress,
             )
-            if best.parameters is not None:
-                network.parameters = best.parameters
             result.test_accuracy_per_seed.append(network.evaluate(*test)["accuracy"])
             result.histories.append(history)
             result.curves.append(curve)
-            result.chosen_epochs.append(best.epoch or len(history.seconds))
+            best = [callback.best_epoch for callback in stopping]
+            result.chosen_epochs.append(*best or [len(history.seconds)])
         return result
-
-
-class _Best:
-    """A callback that keeps the parameters of the smallest validation loss, and ends training."""
-
-    def __init__(self, patience: int | None) -> None:
-        self.patience = patience
-        self.loss, self.epoch = math.inf, 0
-        self.parameters: Array | None = None
-
-    def __call__(self, end: EpochEnd) -> None:
-        if self.patience is None:
-            return
-        loss = end.history["validation_loss"][-1]
-        if loss < self.loss:
-            self.loss, self.epoch, self.parameters = loss, end.epoch, end.network.parameters
-        elif end.epoch - self.epoch >= self.patience:
-            end.stop(f"no smaller validation loss in {self.patience} epochs")
 
 
 def _tester(curve: Curve, test: tuple[Array, Array], every: int) -> Callback:
