@@ -11,6 +11,7 @@ what it is.
 from fastnet import activations, initializers, losses, optimizers, recipes
 from fastnet.callbacks import EarlyStopping, EpochEnd
 from fastnet.checking import GradientCheck, gradcheck
+from fastnet.checkpoints import Checkpoints
 from fastnet.comparing import Parity, parity
 from fastnet.data.dataset import Dataset
 from fastnet.data.loading import load_data
@@ -23,6 +24,7 @@ from fastnet.errors import (
 )
 from fastnet.execution.registry import BackendStatus, backends
 from fastnet.history import History
+from fastnet.interop import from_sklearn, from_torch, to_sklearn, to_torch
 from fastnet.layers import Dense
 from fastnet.modelfile import load
 from fastnet.network import Network
@@ -36,6 +38,7 @@ __all__ = [
     "Adam",
     "BackendStatus",
     "BackendUnavailableError",
+    "Checkpoints",
     "Dataset",
     "Dense",
     "DeviceMemoryError",
@@ -53,6 +56,8 @@ __all__ = [
     "__version__",
     "activations",
     "backends",
+    "from_sklearn",
+    "from_torch",
     "gradcheck",
     "initializers",
     "load",
@@ -61,6 +66,8 @@ __all__ = [
     "optimizers",
     "parity",
     "recipes",
+    "to_sklearn",
+    "to_torch",
     "train",
     "warmup",
 ]

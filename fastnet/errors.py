@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -66,10 +67,15 @@ class TrainingInterrupted(KeyboardInterrupt):
     network : Network
         The network, with parameters and optimizer state of the last finished epoch.
     history : History
-        The epochs of this call that were finished.
+        The epochs of this training that were finished.
+    checkpoint : pathlib.Path or None
+        The newest checkpoint, where some are written.
     """
 
-    def __init__(self, message: str, *, network: Any, history: History) -> None:
+    def __init__(
+        self, message: str, *, network: Any, history: History, checkpoint: Path | None = None
+    ) -> None:
         super().__init__(message)
         self.network = network
         self.history = history
+        self.checkpoint = checkpoint

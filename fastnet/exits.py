@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import ParamSpec
 
 P = ParamSpec("P")
@@ -17,7 +20,7 @@ UNREAD = 141  # as shells say that SIGPIPE has ended a program
 def with_exit_codes(
     program: str, meaning: Callable[[BaseException], tuple[int, object] | None]
 ) -> Callable[[Callable[P, None]], Callable[P, None]]:
-    """Return a decorator for the commands of a program.
+    """Return a decorator for the commands of a program, and for the program as a whole.
 
     Parameters
     ----------
@@ -32,21 +35,26 @@ def with_exit_codes(
         @functools.wraps(command)
         def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
             try:
-                command(*args, **kwargs)
-                if sys.stdout is not None:
-                    sys.stdout.flush()  # here, where it is known what to do if it fails
+                try:
+                    command(*args, **kwargs)
+                finally:
+                    if sys.stdout is not None:
+                        sys.stdout.flush()  # here, where it is known what to do if it fails
             except BrokenPipeError:
-                _let_go_of_stdout()
+                _let_go_of_what_cannot_be_written()
                 raise SystemExit(UNREAD) from None
+            except SystemExit as end:
+                _let_go_of_what_cannot_be_written()
+                if isinstance(end.__context__, BrokenPipeError):  # Typer's and Rich's own way
+                    raise SystemExit(UNREAD) from None
+                raise
             except (Exception, KeyboardInterrupt) as error:
                 known = meaning(error)
                 if known is None:
                     raise
-                from rich.console import Console
-
                 code, message = known
-                console = Console(stderr=True, highlight=False)
-                console.print(f"{program}: {message}", markup=False, soft_wrap=True)
+                _tell(f"{program}: {message}")
+                _let_go_of_what_cannot_be_written()
                 _end_beside_the_compiler(code)
                 raise SystemExit(code) from error
 
@@ -55,9 +63,41 @@ def with_exit_codes(
     return decorate
 
 
-def _let_go_of_stdout() -> None:
-    """Have what is not written yet go nowhere; at its end Python would try once more."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def prepare_streams() -> None:
+    """Make stdin, stdout and stderr safe to use, however a program was started.
+
+    A stream that was closed leaves its number to the next file that is opened, and whatever writes
+    to stdout or stderr by number would write into it: the null device takes the place. Characters
+    that a stream's encoding lacks are escaped, as Python does on stderr alone.
+    """
+    descriptor = 0
+    while descriptor <= 2:
+        descriptor = os.open(os.devnull, os.O_RDWR)
+    os.close(descriptor)
+    if sys.stderr is None:  # Typer would write on stdout instead
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - as long as the process lives
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _tell(message: str) -> None:
+    from rich.console import Console
+
+    with contextlib.suppress(OSError):  # the exit code says it still
+        Console(stderr=True, highlight=False).print(message, markup=False, soft_wrap=True)
+
+
+def _let_go_of_what_cannot_be_written() -> None:
+    """Have it go nowhere; at its end Python would try once more and exit with 120."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is None:
+            continue
+        try:
+            stream.flush()
+        except OSError:
+            with contextlib.suppress(OSError):  # it is no file
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _end_beside_the_compiler(code: int) -> None:

@@ -22,6 +22,7 @@ from fastnet.optimizers import Optimizer
 from fastnet.randomness import VALIDATION_SPLIT, SeedProvider
 
 if TYPE_CHECKING:
+    from fastnet.checkpoints import Saver, Start
     from fastnet.execution.executor import Executor
     from fastnet.network import Network
 
@@ -131,8 +132,15 @@ class Settings:
         )
 
 
-def train(network: Network, rows: Rows, held: Rows | None, settings: Settings) -> History:
-    """Train on ``rows`` and return the history.
+def train(
+    network: Network,
+    rows: Rows,
+    held: Rows | None,
+    settings: Settings,
+    start: Start,
+    saver: Saver | None,
+) -> History:
+    """Train on ``rows`` up to ``settings.epochs`` epochs in all, and return the history.
 
     The network keeps the last good epoch when the loss stops being finite and when Ctrl-C is
     pressed. Before there is one, it is the caller's to put back what it was.
@@ -144,27 +152,36 @@ def train(network: Network, rows: Rows, held: Rows | None, settings: Settings) -
     validation = None
     if held is not None:
         validation = executor.load(held.features, held.targets, held.weights, network.input_scale)
-    history = History(len(rows))
+    history = start.history
+    history.rows = len(rows)
+    position, stopped = start.position, start.stop_reason is not None
     good = None
     showing = progress.display(settings.progress, epochs, steps)
     with showing as display, contextlib.ExitStack() as stack:
         try:
+            display.go_to(len(history.seconds), position.batch if position else 0)
             display.say(executor.preparation)
             stack.callback(executor.end_training)
             executor.begin_training(data, batch, optimizer.update())
             # From here on Ctrl-C waits for the end of a step; before, it acts at once.
             interrupt = stack.enter_context(interrupts.deferred())
-            for _ in range(epochs):
+            while len(history.seconds) < epochs and not stopped:
                 order = _order(network, len(rows), shuffled=settings.shuffle and batch < len(rows))
                 rates = np.full(steps, float(optimizer.learning_rate))
                 executor.begin_epoch(order, rates, _scales(rows, order, batch, steps))
-                began = time.perf_counter()
                 end = 0
+                if position is not None and position.batch:
+                    executor.go_to(position)
+                    end = position.batch
+                position = None
+                began = time.perf_counter()
                 while end < steps:
                     begin, end = end, min(end + executor.steps_per_call, steps)
                     executor.run_steps(begin, end)
                     if executor.halted:
                         raise _diverged(network, optimizer, history, steps)
+                    if saver is not None and end < steps:
+                        saver.within_epoch(history, end, at_once=interrupt.requested)
                     if interrupt.requested:
                         raise KeyboardInterrupt
                     display.steps_done(end - begin)
@@ -177,11 +194,13 @@ def train(network: Network, rows: Rows, held: Rows | None, settings: Settings) -
                 history.append({"epoch": network.epoch, **row}, seconds)
                 network.training = _summary(network, settings, history)
                 display.epoch_done(row)
-                stopped = _stopped_by_callback(network, history, settings.callbacks)
+                reason = _reason_to_stop(network, history, settings.callbacks)
+                stopped = reason is not None
+                if saver is not None:
+                    is_last = stopped or interrupt.requested or len(history.seconds) == epochs
+                    saver.epoch_done(history, reason, is_last=is_last)
                 if interrupt.requested:
                     raise KeyboardInterrupt
-                if stopped:
-                    break
             for callback in settings.callbacks:
                 if hasattr(callback, "finish"):
                     callback.finish(network)
@@ -189,10 +208,13 @@ def train(network: Network, rows: Rows, held: Rows | None, settings: Settings) -
             if good is not None:
                 executor.restore(good)
             if isinstance(error, KeyboardInterrupt):
+                kept = f"interrupted; the network keeps {network.epoch} finished epoch(s)"
+                newest = None if saver is None else saver.newest
                 raise TrainingInterrupted(
-                    f"interrupted; the network keeps {network.epoch} finished epoch(s)",
+                    kept if newest is None else f"{kept}; resume goes on from {newest}",
                     network=network,
                     history=history,
+                    checkpoint=newest,
                 ) from None
             raise
     return history
@@ -249,11 +271,13 @@ def _summary(network: Network, settings: Settings, history: History) -> dict[str
     }
 
 
-def _stopped_by_callback(network: Network, history: History, callbacks: Sequence[Callback]) -> bool:
+def _reason_to_stop(
+    network: Network, history: History, callbacks: Sequence[Callback]
+) -> str | None:
     end = EpochEnd(network, history, network.epoch)
     for callback in callbacks:
         callback(end)
-    return end.stop_reason is not None
+    return end.stop_reason
 
 
 def _diverged(

@@ -35,6 +35,12 @@ class History(Mapping[str, list[float]]):
             self._columns.setdefault(key, []).append(value)
         self.seconds.append(seconds)
 
+    def extend(self, columns: Mapping[str, list[float]], seconds: list[float]) -> None:
+        """Add the figures of several finished epochs."""
+        for key, values in columns.items():
+            self._columns.setdefault(key, []).extend(values)
+        self.seconds.extend(seconds)
+
     def __getitem__(self, key: str) -> list[float]:
         if key not in self._columns:
             known = ", ".join(self._columns) or "nothing yet"

@@ -2,38 +2,51 @@
 
 A model file is a safetensors file (`tensorfile`): the parameters layer by layer, the numbers of the
 preparation, and one text of metadata, a JSON object with all that is no array. It holds no code.
+
+A file may come from anyone. The metadata is judged as a whole before an array is read, and what it
+says together with the arrays before a network is made of them; `save` has its own file judged so,
+too, so that what cannot be loaded is not written.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+import reprlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from fastnet import activations, initializers, losses, tensorfile
+from fastnet import activations, checks, initializers, losses, tensorfile
+from fastnet.activations import Softmax
 from fastnet.data.columns import Column, Layout
 from fastnet.data.preparation import KINDS, Preparation
 from fastnet.data.targets import TASKS, Codec
 from fastnet.errors import ModelFileError
 from fastnet.execution import registry
-from fastnet.layers import Dense
+from fastnet.layers import MOST_UNITS, Dense, check_network
+from fastnet.losses import Loss
 from fastnet.network import Network
+from fastnet.randomness import MASK, SeedProvider
 from fastnet.version import __version__
 
 Array = np.ndarray[Any, np.dtype[Any]]
 T = TypeVar("T")
 
-# The version of what stands in the metadata; it grows when older readers could not understand it.
+# The version of what stands in the file; it grows with every change, since readers refuse what
+# they do not know.
 FORMAT = 1
 KEY = "fastnet"
-# In characters: a list within it takes some twenty times the memory of the two that write it.
-LONGEST = 1 << 21
+LIMITS = tensorfile.Limits(2 << 20, 400_000, 8, "classes or columns")
+# Of all class labels together, each as long as the longest: so they lie in an array.
+MOST_CHARACTERS = 4 << 20
 SHIFT, SCALE = "preparation.shift", "preparation.scale"
-# The dtypes of class labels; text and bytes have the length of the longest.
+# How the names of arrays begin that are no part of the network: those of checkpoints.
+BESIDE = "training."
+DTYPES = ("float32", "float64")
 LABEL_TYPES = (
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
     *("text", "bytes"),
@@ -45,24 +58,35 @@ LABEL_TYPES = (
 
 def save(network: Network, path: str | os.PathLike[str]) -> None:
     """Write a network into a file; see `Network.save`."""
-    text = json.dumps(_described(network), allow_nan=False, ensure_ascii=False)
-    if len(text) > LONGEST:
+    tensorfile.write(path, *parts(network))
+
+
+def parts(network: Network) -> tuple[dict[str, Array], dict[str, str]]:
+    """Return what stands of a network in a file: its arrays and its metadata.
+
+    Raises
+    ------
+    ValueError
+        If it has parts that are not fastnet's own, or what could not be loaded again.
+    """
+    entries = _entries(network)
+    try:
+        text = json.dumps(entries, allow_nan=False, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(
-            f"the network's classes and columns take {len(text):,} characters; expected at most "
-            f"{LONGEST:,}: shorten their names"
-        )
-    tensorfile.write(path, _tensors(network), {KEY: text})
-
-
-def _tensors(network: Network) -> dict[str, Array]:
-    tensors = network.state_dict()
+            f"the network cannot be written as JSON ({error}); its summary of the training is "
+            f"{reprlib.repr(network.training)}, expected texts and finite numbers, or None"
+        ) from None
+    tensors, metadata = network.state_dict(), {KEY: text}
     prepared = network.preparation
     if prepared is not None and prepared.shift is not None and prepared.scale is not None:
-        tensors |= {SHIFT: prepared.shift, SCALE: prepared.scale}
-    return tensors
+        tensors[SHIFT] = np.asarray(prepared.shift, np.float64)
+        tensors[SCALE] = np.asarray(prepared.scale, np.float64)
+    _check_arrays(tensors, _described(metadata, "the network"), "the network")
+    return tensors, metadata
 
 
-def _described(network: Network) -> dict[str, Any]:
+def _entries(network: Network) -> dict[str, Any]:
     codec = network.known_codec
     return {
         "format": FORMAT,
@@ -87,8 +111,7 @@ def _described(network: Network) -> dict[str, Any]:
         "preparation": None if network.preparation is None else network.preparation.kind,
         "targets": None if codec is None else _of_codec(codec),
         "columns": [
-            {"name": column.name}
-            | ({"categories": list(column.categories)} if column.categories else {})
+            {"name": column.name, "categories": list(column.categories)}
             for column in network.layout.columns
         ],
         "label": network.layout.label,
@@ -98,13 +121,17 @@ def _described(network: Network) -> dict[str, Any]:
 
 def _named(thing: Any, known: Mapping[str, type[Any]]) -> dict[str, Any]:
     """Return name and settings of an activation, a loss or an initializer."""
-    if type(thing) is not known.get(thing.name):
-        raise ValueError(
+    if type(thing) not in known.values():
+        raise ModelFileError(
             f"the network has {thing!r}, which only the program knows that made it; expected one "
             f"of: {', '.join(known)}"
         )
-    settings = [f.name for f in fields(thing) if f.init] if is_dataclass(thing) else []
-    return {"name": thing.name} | {name: getattr(thing, name) for name in settings}
+    settings = {name: float(getattr(thing, name)) for name in _settings(type(thing))}
+    return {"name": thing.name} | settings
+
+
+def _settings(kind: type[Any]) -> list[str]:
+    return [field.name for field in fields(kind) if field.init] if is_dataclass(kind) else []
 
 
 def _of_codec(codec: Codec) -> dict[str, Any]:
@@ -146,7 +173,7 @@ def load(
     path : str or path
         What `Network.save` wrote.
     backend, threads, precision
-        As in `Network`; the file does not say on which backend it was trained.
+        As in `Network`; the file may come from another backend.
     dtype : str or dtype, optional
         By default that of the saved network.
     allow_nan : bool, default False
@@ -163,6 +190,8 @@ def load(
         If it is no model file, if it is damaged, or of a later version.
     OSError
         If it cannot be read.
+    TypeError, ValueError
+        If an argument is off, or if the network does not fit ``dtype``.
     BackendUnavailableError
         If the named backend cannot run here.
 
@@ -172,153 +201,264 @@ def load(
     >>> net = fastnet.load("digits.safetensors", backend="numpy")
     """
     registry.choose(backend)
+    checks.truth(allow_nan, "allow_nan")
+    # A file of a later format may have arrays that cannot be read.
+    _described(tensorfile.read_texts(path), str(Path(path)))
     tensors, metadata = tensorfile.read(path)
-    if KEY not in metadata:
-        raise ModelFileError(
-            f"{os.fspath(path)} has arrays, but no network: the metadata {KEY!r} is missing; "
-            f"expected what Network.save writes"
-        )
-    header = _Header(f"{os.fspath(path)}: the metadata", _parsed(metadata[KEY], path))
-    header.check_format()
-    layers = [_layer(layer) for layer in header.objects("layers", at_least=1)]
-    parameters = _parameters(tensors, layers, str(os.fspath(path)))
-    prepared = _preparation(header, tensors, layers[0].inputs)
-    stray = sorted(set(tensors) - {*_expected(layers), SHIFT, SCALE})
-    if stray:
-        raise header.error(f"{stray[0]!r} is an array of no layer")
-    if not allow_nan and not np.isfinite(parameters).all():
-        raise ModelFileError(
-            f"{os.fspath(path)} has parameters that are NaN or infinite; pass allow_nan=True to "
-            f"load it all the same"
-        )
-    network = header.made(
-        Network,
-        layers,
-        loss=header.thing("loss", losses.LOSSES),
+    return network_of(
+        path,
+        tensors,
+        metadata,
         backend=backend,
-        dtype=header.text("dtype", ("float32", "float64")) if dtype is None else dtype,
-        seed=header.whole("seed", at_least=0),
+        dtype=dtype,
         threads=threads,
         precision=precision,
-        input_scale=header.number("input_scale"),
-        preparation=prepared,
-        task=header.text("task", TASKS),
+        allow_nan=allow_nan,
     )
-    with np.errstate(over="ignore"):
-        theta = parameters.astype(network.dtype)
-    if np.isfinite(parameters).all() and not np.isfinite(theta).all():
-        raise ValueError(
-            f"{os.fspath(path)} has parameters that do not fit {network.dtype}; load it with "
-            f"dtype='float64'"
+
+
+def network_of(
+    path: str | os.PathLike[str],
+    tensors: Mapping[str, Array],
+    metadata: Mapping[str, str],
+    *,
+    backend: str = "auto",
+    dtype: Any = None,
+    threads: int | None = None,
+    precision: str | None = None,
+    allow_nan: bool = False,
+) -> Network:
+    """Return the network in arrays and metadata that were read from a file; see `load`."""
+    where = str(Path(path))
+    described = _described(metadata, where)
+    _check_arrays(tensors, described, where)
+    theta = np.concatenate([tensors[name].ravel() for name in _shapes(described.layers)])
+    if not allow_nan and not np.isfinite(theta).all():
+        raise ModelFileError(
+            f"{where}: parameters are NaN or infinite; expected finite ones, or allow_nan=True to "
+            f"load them all the same"
         )
-    network.executor.theta = theta
-    network.epoch = header.whole("epoch", at_least=0)
-    network.layout = _layout(header, layers[0].inputs)
-    network.training = header.of("training", dict, or_none=True)
-    codec = _codec(header, layers[-1].outputs)
-    if codec is not None:
-        network.know(codec)
+    network = Network(
+        described.layers,
+        loss=described.loss,
+        backend=backend,
+        dtype=described.dtype if dtype is None else dtype,
+        seed=_Nothing(),
+        threads=threads,
+        precision=precision,
+        input_scale=described.input_scale,
+        preparation=_preparation(tensors, described),
+        task=described.task,
+    )
+    with np.errstate(all="ignore"):
+        converted = theta.astype(network.dtype, copy=False)
+    if (np.isfinite(theta) != np.isfinite(converted)).any():
+        raise ValueError(
+            f"{where}: parameters do not fit {network.dtype}; load it with dtype='float64'"
+        )
+    network.executor.theta = converted
+    network.provider = SeedProvider(described.seed)
+    network.epoch = described.epoch
+    network.layout = described.layout
+    network.training = described.training
+    if described.codec is not None:
+        network.know(described.codec)
     return network
 
 
-def _parsed(text: str, path: Any) -> dict[str, Any]:
-    where = f"{os.fspath(path)}: the metadata"
-    if len(text) > LONGEST:
-        raise ModelFileError(f"{where} has {len(text):,} characters; expected at most {LONGEST:,}")
+class _Nothing:
+    """A provider for a network whose first parameters are never used: zeros cost nothing."""
+
+    def parameters(self, layers: Sequence[Dense]) -> Array:
+        return np.zeros(sum(layer.parameter_count for layer in layers))
+
+    def order(self, epoch: int, rows: int) -> Array:
+        raise NotImplementedError
+
+
+class _Described(NamedTuple):
+    """What the metadata says of a network: every entry is right, and none contradicts another."""
+
+    dtype: str
+    layers: tuple[Dense, ...]
+    loss: Loss
+    task: str
+    input_scale: float
+    seed: int
+    epoch: int
+    preparation: str | None
+    codec: Codec | None
+    layout: Layout
+    training: dict[str, Any] | None
+
+
+# -- the metadata ---------------------------------------------------------------------------------
+
+
+def _described(metadata: Mapping[str, str], where: str) -> _Described:
+    """Return what the metadata says, or raise ModelFileError."""
+    if KEY not in metadata:
+        raise ModelFileError(
+            f"{where}: there is no network in it, since the metadata {KEY!r} is missing; expected "
+            f"what Network.save writes"
+        )
+    where = f"{where}: the metadata"
+    header = Header(where, parsed(metadata[KEY], where))
+    header.check_format(FORMAT)
+    header.of("fastnet_version", str)
+    dtype = header.text("dtype", DTYPES)
+    loss = header.thing("loss", losses.LOSSES)
+    layers = header.made(check_network, [_layer(one) for one in header.objects("layers")], loss)
+    task = header.text("task", TASKS)
+    scale = header.made(checks.real_number, header.number("input_scale"), "'input_scale'", above=0)
+    header.made(checks.fits, scale, "'input_scale'", np.dtype(dtype))
+    preparation = None if header.is_null("preparation") else header.text("preparation", KINDS)
+    if preparation is not None and scale != 1:
+        raise header.error(f"'input_scale' is {scale}; expected 1 beside a 'preparation'")
+    seed = header.whole("seed", at_least=0, at_most=MASK)
+    epoch = header.whole("epoch", at_least=0)
+    codec = None if header.is_null("targets") else _codec(header.object("targets"), layers, task)
+    layout = _layout(header, layers[0].inputs)
+    training = header.of("training", dict, or_none=True)
+    header.end()
+    return _Described(
+        dtype, layers, loss, task, scale, seed, epoch, preparation, codec, layout, training
+    )
+
+
+def parsed(text: str, where: str) -> Any:
+    """Return the value of a JSON text, which may come from anyone, or raise ModelFileError."""
     try:
-        found = json.loads(text, object_pairs_hook=_without_doubles, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"{where} is no JSON that fastnet writes: {error}") from None
-    if not isinstance(found, dict):
-        raise ModelFileError(f"{where} is {type(found).__name__}; expected an object")
+        found = tensorfile.parsed(text.encode(), where, LIMITS, reals=True)
+        # Escapes can stand for halves of characters, which nobody could write or show.
+        json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ModelFileError(f"{where} has half a character; expected valid Unicode") from None
     return found
 
 
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a name stands twice in one object")
-    return found
+class Header:
+    """An object of the metadata, whose entries are checked as they are read.
 
+    Parameters
+    ----------
+    where : str
+        What to call it in messages.
+    entries : object
+        What stands there.
 
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number")
+    Raises
+    ------
+    ModelFileError
+        If it is no object; and by the methods, if an entry is not what they return.
+    """
 
+    NAMES: Mapping[type, str] = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        str: "a text",
+        list: "a list",
+        dict: "an object",
+    }
 
-class _Header:
-    """An object of the metadata, whose entries are checked as they are read."""
-
-    def __init__(self, where: str, entries: Mapping[str, Any]) -> None:
-        self.where, self.entries = where, entries
+    def __init__(self, where: str, entries: Any) -> None:
+        if not isinstance(entries, dict):
+            raise ModelFileError(f"{where} is {reprlib.repr(entries)}; expected an object")
+        self.entries, self.where = entries, where
+        self.unread = {*entries}
+        self.nullable: set[str] = set()
 
     def error(self, what: str) -> ModelFileError:
+        """Return an error that says where it is."""
         return ModelFileError(f"{self.where}: {what}")
 
-    def check_format(self) -> None:
+    def check_format(self, known: int) -> None:
+        """Refuse what a later version has written."""
         found = self.whole("format", at_least=1)
-        if found > FORMAT:
+        if found > known:
+            version = reprlib.repr(self.entries.get("fastnet_version", "of a later version"))
             raise self.error(
-                f"written in format {found} by fastnet {self.of('fastnet_version', str)}; fastnet "
-                f"{__version__} reads up to format {FORMAT}: upgrade it"
+                f"written in format {found} by fastnet {version}; fastnet {__version__} reads up "
+                f"to format {known}: upgrade it"
             )
 
-    def of(self, name: str, kind: type[T], *, or_none: bool = False) -> Any:
+    def end(self) -> None:
+        """Refuse entries that nobody has asked for."""
+        if self.unread:
+            known = ", ".join(name for name in self.entries if name not in self.unread)
+            raise self.error(
+                f"{reprlib.repr(min(self.unread))} is not known in format {FORMAT}; expected "
+                f"{known}"
+            )
+
+    def of(self, name: str, *kinds: type, or_none: bool = False) -> Any:
+        """Return an entry of one of these types, the first of which is named in messages."""
+        if or_none and self.is_null(name):
+            return None
+        expected = self.NAMES[kinds[0]] + (", or null" if name in self.nullable else "")
         if name not in self.entries:
-            raise self.error(f"{name!r} is missing")
+            raise self.error(f"{name!r} is missing; expected {expected}")
         value = self.entries[name]
-        is_other = not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)
-        if is_other and not (or_none and value is None):
-            shown = repr(value) if len(repr(value)) < 60 else f"{repr(value)[:60]}..."
-            raise self.error(f"{name!r} is {shown}; expected {kind.__name__}")
+        if type(value) not in kinds:
+            raise self.error(f"{name!r} is {reprlib.repr(value)}; expected {expected}")
+        self.unread.discard(name)
         return value
 
-    def text(self, name: str, known: tuple[str, ...]) -> str:
+    def is_null(self, name: str) -> bool:
+        """Whether an entry that may be null is there and is."""
+        self.nullable.add(name)
+        if name in self.entries and self.entries[name] is None:
+            self.unread.discard(name)
+            return True
+        return False
+
+    def text(self, name: str, known: Iterable[str]) -> str:
+        """Return one of the known texts."""
         found: str = self.of(name, str)
         if found not in known:
-            raise self.error(f"{name!r} is {found[:60]!r}; expected one of: {', '.join(known)}")
+            names = ", ".join(known)
+            raise self.error(f"{name!r} is {reprlib.repr(found)}; expected one of: {names}")
         return found
 
-    def whole(self, name: str, *, at_least: int) -> int:
+    def whole(self, name: str, *, at_least: int, at_most: int = 2**63 - 1) -> int:
+        """Return an integer."""
         found: int = self.of(name, int)
-        if not at_least <= found < 2**63:
-            raise self.error(f"{name!r} is {found}; expected {at_least} or larger")
+        if not at_least <= found <= at_most:
+            raise self.error(
+                f"{name!r} is {found}; expected a whole number from {at_least} to {at_most}"
+            )
         return found
 
     def number(self, name: str) -> float:
-        value = self.entries.get(name)
-        if isinstance(value, int) and not isinstance(value, bool):
-            return float(self.whole(name, at_least=-(2**53)))
-        number: float = self.of(name, float)
-        return number
+        """Return a number."""
+        return float(self.of(name, float, int))
 
-    def objects(self, name: str, *, at_least: int = 0) -> list[_Header]:
-        found = self.of(name, list)
-        if len(found) < at_least or not all(isinstance(one, dict) for one in found):
-            raise self.error(f"{name!r} is no list of {at_least} or more objects")
+    def object(self, name: str) -> Header:
+        """Return an object within."""
+        return Header(f"{self.where}: {name!r}", self.of(name, dict))
+
+    def objects(self, name: str) -> list[Header]:
+        """Return the objects in a list."""
         return [
-            _Header(f"{self.where}: {name}, number {number}", one)
-            for number, one in enumerate(found, 1)
+            Header(f"{self.where}: {name!r}, number {number}", one)
+            for number, one in enumerate(self.of(name, list), 1)
         ]
 
-    def object(self, name: str) -> _Header | None:
-        found = self.of(name, dict, or_none=True)
-        return None if found is None else _Header(f"{self.where}: {name}", found)
-
     def texts(self, name: str) -> list[str]:
+        """Return a list of texts."""
         found: list[str] = self.of(name, list)
         if not all(isinstance(one, str) for one in found):
-            raise self.error(f"{name!r} is no list of texts")
+            raise self.error(f"{name!r} is {reprlib.repr(found)}; expected a list of texts")
         return found
 
     def thing(self, name: str, known: Mapping[str, type[T]]) -> T:
-        """Return an object that stands as its name and settings."""
-        settings = dict(self.of(name, dict))
-        kind = settings.pop("name", None)
-        if not isinstance(kind, str) or kind not in known:
-            raise self.error(f"{name!r} is {str(kind)[:60]!r}; expected one of: {', '.join(known)}")
-        if any(isinstance(value, bool | str | list | dict) for value in settings.values()):
-            raise self.error(f"{name!r} has settings that are no numbers")
-        return self.made(known[kind], **settings)
+        """Return what stands as its name and settings."""
+        entry = self.object(name)
+        kind = known[entry.text("name", known)]
+        found = entry.made(kind, **{setting: entry.number(setting) for setting in _settings(kind)})
+        entry.end()
+        return found
 
     def made(self, maker: Callable[..., T], *arguments: Any, **settings: Any) -> T:
         """Return what is made of entries, whose maker knows what they may be."""
@@ -328,19 +468,105 @@ class _Header:
             raise self.error(str(error)) from None
 
 
-def _layer(entry: _Header) -> Dense:
+def _layer(entry: Header) -> Dense:
     entry.text("kind", ("dense",))
-    return entry.made(
-        Dense,
-        entry.whole("inputs", at_least=1),
-        entry.whole("outputs", at_least=1),
+    layer = Dense(
+        entry.whole("inputs", at_least=1, at_most=MOST_UNITS),
+        entry.whole("outputs", at_least=1, at_most=MOST_UNITS),
         entry.thing("activation", activations.ACTIVATIONS),
         weights=entry.thing("weights", initializers.INITIALIZERS),
         biases=entry.thing("biases", initializers.INITIALIZERS),
     )
+    entry.end()
+    return layer
 
 
-def _expected(layers: list[Dense]) -> dict[str, tuple[int, ...]]:
+def _layout(header: Header, inputs: int) -> Layout:
+    columns = []
+    for entry in header.objects("columns"):
+        categories = entry.texts("categories")
+        if categories != sorted({*categories}):
+            raise entry.error(
+                f"'categories' is {reprlib.repr(categories)}; expected texts that ascend, none "
+                f"twice"
+            )
+        columns.append(Column(entry.of("name", str), tuple(categories)))
+        entry.end()
+    features = sum(column.features for column in columns)
+    if columns and features != inputs:
+        raise header.error(f"'columns' make {features} feature(s); expected {inputs}, or no column")
+    return Layout(tuple(columns), header.of("label", str))
+
+
+def _codec(entry: Header, layers: Sequence[Dense], task: str) -> Codec:
+    last = layers[-1]
+    found = entry.text("task", TASKS[1:] if task == "auto" else (task,))
+    multilabel = entry.of("multilabel", bool)
+    can_be_several = last.outputs > 1 and not isinstance(last.activation, Softmax)
+    if multilabel and not (found == "classification" and can_be_several):
+        raise entry.error(
+            f"'multilabel' is true, with the task {found} and the last layer {last}; expected "
+            f"false, as of quantities, of one output and of softmax"
+        )
+    if found == "regression" or multilabel:
+        if not entry.is_null("classes"):
+            raise entry.error("'classes' are given; expected null for quantities and multilabel")
+        classes = None
+    else:
+        classes = _labels(entry.object("classes"), max(last.outputs, 2))
+    codec = Codec(found, classes, multilabel, entry.of("vector", bool))  # type: ignore[arg-type]
+    entry.end()
+    return codec
+
+
+def _labels(entry: Header, count: int) -> Array:
+    kind, values = entry.text("dtype", LABEL_TYPES), entry.of("values", list)
+    if len(values) != count:
+        raise entry.error(f"'values' has {len(values)} label(s); expected {count}")
+    labels = _of_texts(entry, kind) if kind in ("text", "bytes") else _of_numbers(entry, kind)
+    if (labels[1:] <= labels[:-1]).any():
+        raise entry.error(
+            f"'values' is {reprlib.repr(values)}; expected labels that ascend, none twice"
+        )
+    entry.end()
+    return labels
+
+
+def _of_numbers(entry: Header, kind: str) -> Array:
+    values = entry.of("values", list)
+    lowest, highest = (0, 1) if kind == "bool" else (np.iinfo(kind).min, np.iinfo(kind).max)
+    wanted = bool if kind == "bool" else int
+    if not all(type(value) is wanted and lowest <= value <= highest for value in values):
+        raise entry.error(f"'values' is {reprlib.repr(values)}; expected a list of {kind}")
+    return np.array(values, kind)
+
+
+def _of_texts(entry: Header, kind: str) -> Array:
+    values = entry.texts("values")
+    size = len(values) * max(map(len, values))
+    if size > MOST_CHARACTERS:
+        raise entry.error(
+            f"'values' takes {size} characters when all are as long as the longest; expected at "
+            f"most {MOST_CHARACTERS}: shorten them"
+        )
+    try:
+        wanted = [one.encode("latin-1") for one in values] if kind == "bytes" else values
+    except UnicodeEncodeError:
+        raise entry.error(
+            f"'values' is {reprlib.repr(values)}; expected a character from 0 to 255 for each byte"
+        ) from None
+    labels = np.array(wanted)
+    if labels.tolist() != wanted:
+        raise entry.error(
+            f"'values' is {reprlib.repr(values)}; expected texts without a null at their end"
+        )
+    return labels
+
+
+# -- the arrays -----------------------------------------------------------------------------------
+
+
+def _shapes(layers: Sequence[Dense]) -> dict[str, tuple[int, ...]]:
     """Return the names and shapes of the arrays of layers, as `Network.state_dict` has them."""
     shapes: dict[str, tuple[int, ...]] = {}
     for number, layer in enumerate(layers, 1):
@@ -349,79 +575,37 @@ def _expected(layers: list[Dense]) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _parameters(tensors: Mapping[str, Array], layers: list[Dense], path: str) -> Array:
-    """Return the flat parameters; the arrays must have the layers' shapes before any is made."""
-    parts = [_array(tensors, name, shape, path) for name, shape in _expected(layers).items()]
-    return np.concatenate([part.ravel() for part in parts])
-
-
-def _array(tensors: Mapping[str, Array], name: str, shape: tuple[int, ...], path: str) -> Array:
-    if name not in tensors:
-        raise ModelFileError(f"{path}: the array {name!r} is missing")
-    if tensors[name].shape != shape:
+def _check_arrays(tensors: Mapping[str, Array], described: _Described, where: str) -> None:
+    """Refuse arrays that are not those of the metadata; those of layers may have any values."""
+    expected = {name: (described.dtype, shape) for name, shape in _shapes(described.layers).items()}
+    # What is prepared is known only once there were rows.
+    if described.preparation and (described.epoch or {SHIFT, SCALE} & tensors.keys()):
+        expected |= dict.fromkeys((SHIFT, SCALE), ("float64", (described.layers[0].inputs,)))
+    for name, (dtype, shape) in expected.items():
+        if name not in tensors:
+            raise ModelFileError(f"{where}: the array {name!r} is missing; expected {dtype}{shape}")
+        found = tensors[name]
+        if (found.dtype.name, found.shape) != (dtype, shape):
+            raise ModelFileError(
+                f"{where}: the array {name!r} is {found.dtype}{found.shape}; expected, by the "
+                f"metadata, {dtype}{shape}"
+            )
+    if stray := {name for name in tensors.keys() - expected if not name.startswith(BESIDE)}:
         raise ModelFileError(
-            f"{path}: the array {name!r} has shape {tensors[name].shape}; expected {shape}"
+            f"{where}: the array {reprlib.repr(min(stray))} belongs to nothing in the metadata; "
+            f"expected those of {len(described.layers)} layer(s)"
+            + (" and of the preparation" if SHIFT in expected else "")
         )
-    return tensors[name]
+    if SHIFT in expected:
+        shift, scale = tensors[SHIFT], tensors[SCALE]
+        if not (np.isfinite(shift).all() and np.isfinite(scale).all() and (scale >= 0).all()):
+            raise ModelFileError(
+                f"{where}: {SHIFT!r} or {SCALE!r} is off; expected finite numbers, scales from 0"
+            )
 
 
-def _preparation(header: _Header, tensors: Mapping[str, Array], inputs: int) -> Preparation | None:
-    kind = header.of("preparation", str, or_none=True)
-    has_numbers = SHIFT in tensors or SCALE in tensors
-    if kind is None:
-        if has_numbers:
-            raise header.error("there are numbers of a preparation, and none is named")
+def _preparation(tensors: Mapping[str, Array], described: _Described) -> Preparation | None:
+    if described.preparation is None:
         return None
-    empty = Preparation(header.text("preparation", KINDS))  # type: ignore[arg-type]
-    if not has_numbers:
-        return empty
-    shift, scale = (_array(tensors, name, (inputs,), header.where) for name in (SHIFT, SCALE))
-    if not (np.isfinite(shift).all() and np.isfinite(scale).all()):
-        raise header.error("the preparation has numbers that are NaN or infinite")
-    return Preparation(empty.kind, shift.astype(np.float64), scale.astype(np.float64))
-
-
-def _layout(header: _Header, inputs: int) -> Layout:
-    columns = []
-    for entry in header.objects("columns"):
-        categories = tuple(entry.texts("categories")) if "categories" in entry.entries else ()
-        if list(categories) != sorted({*categories}):
-            raise entry.error("'categories' is not sorted, or has a text twice")
-        columns.append(Column(entry.of("name", str), categories))
-    if columns and sum(column.features for column in columns) != inputs:
-        raise header.error(f"'columns' makes another number of features than {inputs}")
-    return Layout(tuple(columns), header.of("label", str))
-
-
-def _codec(header: _Header, outputs: int) -> Codec | None:
-    entry = header.object("targets")
-    if entry is None:
-        return None
-    task, multilabel = entry.text("task", TASKS[1:]), entry.of("multilabel", bool)
-    labels = entry.object("classes")
-    classes = None if labels is None else _labels(labels)
-    has_classes = task == "classification" and not multilabel
-    if has_classes != (classes is not None):
-        raise entry.error("task, multilabel and classes contradict each other")
-    if classes is not None and len(classes) != max(outputs, 2):
-        raise entry.error(
-            f"there are {len(classes)} classes, and the network has {outputs} output(s)"
-        )
-    return Codec(task, classes, multilabel, entry.of("vector", bool))  # type: ignore[arg-type]
-
-
-def _labels(entry: _Header) -> Array:
-    kind, values = entry.text("dtype", LABEL_TYPES), entry.of("values", list)
-    if kind in ("text", "bytes"):
-        texts = entry.texts("values")
-        try:
-            labels = np.array([t.encode("latin-1") for t in texts] if kind == "bytes" else texts)
-        except UnicodeEncodeError:
-            raise entry.error("'values' has texts that are no bytes") from None
-    elif not all(type(value) is (bool if kind == "bool" else int) for value in values):
-        raise entry.error(f"'values' is no list of {kind}")
-    else:
-        labels = entry.made(np.array, values, dtype=kind)
-    if len(labels) != len(values) or (labels[1:] <= labels[:-1]).any():
-        raise entry.error("'values' is not sorted, or has a label twice")
-    return labels
+    shift, scale = tensors.get(SHIFT), tensors.get(SCALE)
+    return Preparation(described.preparation, shift, scale)  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from fastnet.layers import Dense, check_network
 from fastnet.losses import Loss
 from fastnet.optimizers import Optimizer
 from fastnet.randomness import Provider, provider
+
+if TYPE_CHECKING:
+    from fastnet.checkpoints import Checkpoints, Start
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -276,6 +279,32 @@ class Network:
 
         modelfile.save(self, path)
 
+    def export_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write the network as ONNX, for programs that run networks, what prepares rows included.
+
+        onnxruntime's outputs for random rows are compared with the network's first. The file takes
+        ``X`` (rows, inputs) in the network's dtype, in float64 where there is a preparation, and
+        gives ``outputs``, as `forward`; for classes also ``prediction``, as `predict`, and
+        ``probabilities``, as `predict_proba`.
+
+        Parameters
+        ----------
+        path : str or path
+            Best with the ending ``.onnx``; an older file of that name is replaced.
+
+        Raises
+        ------
+        ImportError
+            If onnx or onnxruntime are not installed.
+        OSError
+            If it cannot be written; an older file is then as it was.
+        RuntimeError
+            If onnxruntime's outputs differ by more than 1e-5.
+        """
+        from fastnet import onnxfile
+
+        onnxfile.export(self, path)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Network:
         return self.to()
 
@@ -322,6 +351,8 @@ class Network:
         sample_weight: Any = None,
         callbacks: Sequence[Callback] = (),
         progress: bool | None = None,
+        checkpoint: str | os.PathLike[str] | Checkpoints | None = None,
+        resume: str | os.PathLike[str] | None = None,
     ) -> History:
         """Train for some epochs more.
 
@@ -355,16 +386,26 @@ class Network:
             Called with an `EpochEnd` after every epoch.
         progress : bool or None, default None
             Show progress on stderr: True, False, or None for only on a terminal.
+        checkpoint : path or Checkpoints, optional
+            A folder to write checkpoints into, after every epoch unless `Checkpoints` says
+            otherwise. ``epochs`` is then the training's total.
+        resume : str or path, optional
+            Go on from a checkpoint: a file, a folder's newest, or ``"auto"`` for the newest in
+            ``checkpoint``, if there is one. On the same backend the result has the same bits as if
+            the training had never been ended. A finished training is not trained further.
 
         Returns
         -------
         History
-            The figures of these epochs.
+            The figures of these epochs, and of those before the checkpoint.
 
         Raises
         ------
         TypeError, ValueError
-            If an argument is off; nothing is changed then.
+            If an argument is off, or the checkpoint is of another training; nothing is changed
+            then.
+        OSError
+            If a checkpoint cannot be written or read; those that were written stay.
         DivergenceError
             If a value stops being finite; the last good epoch's parameters are kept.
         TrainingInterrupted
@@ -381,9 +422,15 @@ class Network:
             progress=progress,
         )
         settings.optimizer.check_dtype(self.dtype)
+        from fastnet import checkpoints  # which make networks
+
         rows, codec = self.rows(X, y, sample_weight, codec=self._codec, training=True, raw=True)
+        all_rows = rows
         rows, held = fitting.split_validation(self, rows, codec, validation)
-        preparation = self.preparation
+        start, saver = checkpoints.opened(
+            self, checkpoint, resume, all_rows, codec, validation, held, settings
+        )
+        preparation = self.preparation if start.network is None else start.network.preparation
         if preparation is not None:
             if not preparation.is_learned:
                 preparation = preparation.learn(rows.features)
@@ -401,16 +448,23 @@ class Network:
             "layout": self.layout,
             "training": self.training,
         }
-        epoch, snapshot = self.epoch, self.executor.snapshot()
+        try:
+            if start.network is not None:
+                self._go_on(start)
+            epoch, snapshot = self.epoch, self.executor.snapshot()
+        except BaseException:
+            self._busy.release()
+            raise
         try:
             self._codec = codec
             self.preparation = preparation
             self.layout = self.layout if self.layout.columns else columns.layout_of(X)
             self.executor.set_rule(codec.rule(self.layers[-1].outputs))
             if settings.optimizer != self._optimizer:
-                self.executor.reset_state(settings.optimizer.slots)
+                if start.network is None:
+                    self.executor.reset_state(settings.optimizer.slots)
                 self._optimizer = settings.optimizer
-            return fitting.train(self, rows, held, settings)
+            return fitting.train(self, rows, held, settings, start, saver)
         except BaseException:
             if self.epoch == epoch:  # nothing was learned: as if it had not been called
                 self.__dict__ |= before
@@ -418,6 +472,16 @@ class Network:
             raise
         finally:
             self._busy.release()
+
+    def _go_on(self, start: Start) -> None:
+        """Take over what a checkpoint has."""
+        assert start.network is not None
+        assert start.state is not None
+        assert start.position is not None
+        self._adopt(start.network.parameters, start.state, start.position.step)
+        self.epoch = start.network.epoch
+        self.layout = start.network.layout
+        self.training = start.network.training
 
     # -- asking -----------------------------------------------------------------------------------
 

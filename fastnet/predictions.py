@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import io
 import json
+import math
 import shutil
 import sys
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, NamedTuple
 
@@ -19,6 +21,9 @@ import numpy as np
 from fastnet import atomic, naming
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+# Of rows that become text together.
+CELLS = 1 << 16
 
 
 class Headings(NamedTuple):
@@ -37,6 +42,16 @@ class Headings(NamedTuple):
     predictions: tuple[str, ...]
     classes: tuple[str, ...] = ()
     numbers: str = ""
+
+    def check(self, *more: str) -> None:
+        """Refuse columns that could not be told apart: these, and ``more``."""
+        names = [*([self.numbers] if self.numbers else []), *self.predictions, *more]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(
+                f"two columns would be called {twice!r}; choose another heading for the "
+                f"predictions or for the rows' numbers"
+            )
 
 
 class Writer(ABC):
@@ -60,8 +75,12 @@ class Writer(ABC):
         ``probabilities`` (rows, classes) are those of the headings' classes.
         """
         columns = predictions.reshape(len(predictions), -1)
-        self._write(columns, probabilities)
-        self.rows += len(columns)
+        width = columns.shape[1] + (0 if probabilities is None else probabilities.shape[1])
+        rows = max(CELLS // width, 1)
+        for first in range(0, len(columns), rows):
+            part = slice(first, first + rows)
+            self._write(columns[part], None if probabilities is None else probabilities[part])
+            self.rows += len(columns[part])
 
     @abstractmethod
     def _write(self, columns: Array, probabilities: Array | None) -> None: ...
@@ -81,21 +100,25 @@ class Csv(Writer):
 
     def __init__(self, file: BinaryIO, headings: Headings) -> None:
         super().__init__(file, headings)
-        self._text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
-        self._writer = csv.writer(self._text, lineterminator="\n")
+        shares = [f"probability_{name}" for name in headings.classes]
+        headings.check(*shares)
         numbers = [headings.numbers] if headings.numbers else []
-        self._writer.writerow([*numbers, *headings.predictions, *headings.classes])
+        self._lines([[*numbers, *headings.predictions, *shares]])
 
     def _write(self, columns: Array, probabilities: Array | None) -> None:
         parts = [[*map(str, self._numbers(columns))]] if self.headings.numbers else []
         for matrix in (columns, probabilities):
             if matrix is not None:
-                parts += [_texts(matrix[:, j]) for j in range(matrix.shape[1])]
-        self._writer.writerows(zip(*parts, strict=True))
+                parts += [texts(matrix[:, j]) for j in range(matrix.shape[1])]
+        self._lines(zip(*parts, strict=True))
+
+    def _lines(self, rows: Iterable[Iterable[str]]) -> None:
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        self.file.write(text.getvalue().encode())
 
     def end(self) -> None:
-        """Let go of the file, which is not this writer's to close."""
-        self._text.detach()
+        """Nothing comes after the last row."""
 
 
 class Json(Writer):
@@ -105,6 +128,7 @@ class Json(Writer):
 
     def __init__(self, file: BinaryIO, headings: Headings) -> None:
         super().__init__(file, headings)
+        headings.check(*(["probabilities"] if headings.classes else []))
         self.file.write(b"[")
 
     def _write(self, columns: Array, probabilities: Array | None) -> None:
@@ -146,33 +170,35 @@ class Npy(Writer):
                 f"headings; expected the format csv or json"
             )
         self._begins = file.tell()
-        self._header: dict[str, Any] | None = None
+        self._like: Array | None = None  # no row of what is written
 
     def write(self, predictions: Array, probabilities: Array | None) -> None:
         """Write some rows, (rows,) or (rows, outputs), or their probabilities."""
         array = np.ascontiguousarray(predictions if probabilities is None else probabilities)
-        if self._header is None:
-            descr = np.lib.format.dtype_to_descr(array.dtype)
-            self._header = {"descr": descr, "fortran_order": False, "rest": array.shape[1:]}
-            self._write_header()
+        if self._like is None:
+            self._like = np.empty((0, *array.shape[1:]), array.dtype)
+            self._write_header(self._like)
         self.file.write(array.tobytes())
         self.rows += len(array)
 
     def _write(self, columns: Array, probabilities: Array | None) -> None:
         raise NotImplementedError
 
-    def _write_header(self) -> None:
-        assert self._header is not None
-        shape = (self.rows, *self._header["rest"])
-        header = {key: value for key, value in self._header.items() if key != "rest"}
-        np.lib.format.write_array_header_1_0(self.file, {**header, "shape": shape})
+    def _write_header(self, like: Array) -> None:
+        header = {
+            "descr": np.lib.format.dtype_to_descr(like.dtype),
+            "fortran_order": False,
+            "shape": (self.rows, *like.shape[1:]),
+        }
+        np.lib.format.write_array_header_1_0(self.file, header)
 
     def end(self) -> None:
         """Write the number of rows into the header."""
-        end = self.file.tell()
-        self.file.seek(self._begins)
-        self._write_header()
-        self.file.seek(end)
+        if self._like is not None:
+            end = self.file.tell()
+            self.file.seek(self._begins)
+            self._write_header(self._like)
+            self.file.seek(end)
 
 
 WRITERS: dict[str, type[Writer]] = {"csv": Csv, "json": Json, "npy": Npy}
@@ -212,33 +238,42 @@ def opened(path: Path | None, writer: type[Writer], headings: Headings) -> Itera
         if path is not None:
             file: Any = stack.enter_context(atomic.replacing(path))
         elif writer is Npy:  # which goes back to its header
-            if sys.stdout.isatty():
+            if _stdout().isatty():
                 raise ValueError(
                     "an array cannot be shown on a terminal; expected an output file, or a pipe"
                 )
             file = stack.enter_context(tempfile.TemporaryFile())
         else:
-            file = sys.stdout.buffer
+            file = _stdout()
         on = writer(file, headings)
         yield on
         on.end()
         if path is None and writer is Npy:
             file.seek(0)
-            shutil.copyfileobj(file, sys.stdout.buffer)
+            shutil.copyfileobj(file, _stdout())
         file.flush()
 
 
-def _texts(values: Array) -> list[str]:
+def _stdout() -> BinaryIO:
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, "stdout is closed; expected an output file, or a pipe")
+    return sys.stdout.buffer
+
+
+def texts(values: Array) -> list[str]:
     """Return values as texts, numbers with as many digits as tell them apart in their dtype."""
-    texts: list[str] = values.astype(str).tolist()
-    return texts
+    if values.dtype.kind == "S":
+        return [value.decode("latin-1") for value in values.tolist()]
+    found: list[str] = values.astype(str).tolist()
+    return found
 
 
 def _plain(values: Array) -> list[Any]:
-    """Return values as Python's, floats with as few digits as tell them apart in their dtype."""
-    if values.dtype == np.float32:
-        return [float(text) for text in _texts(values)]
+    """Return values as JSON has them: floats with few digits, null for what is not finite."""
     if values.dtype.kind == "S":
-        return [value.decode("latin-1") for value in values.tolist()]
-    plain: list[Any] = values.tolist()
-    return plain
+        return texts(values)
+    if values.dtype.kind != "f":
+        plain: list[Any] = values.tolist()
+        return plain
+    numbers = map(float, texts(values)) if values.dtype == np.float32 else values.tolist()
+    return [number if math.isfinite(number) else None for number in numbers]

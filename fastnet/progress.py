@@ -23,6 +23,9 @@ class Silent(AbstractContextManager["Silent"]):
     def say(self, text: str) -> None:
         """Show what is going on before the first step."""
 
+    def go_to(self, epochs: int, steps: int) -> None:
+        """So many epochs, and steps of the next one, were done before."""
+
     def steps_done(self, count: int) -> None:
         """``count`` more steps are done."""
 
@@ -35,6 +38,10 @@ class Lines(Silent):
 
     def __init__(self, epochs: int) -> None:
         self._epochs, self._finished = epochs, 0
+
+    def go_to(self, epochs: int, steps: int) -> None:  # noqa: ARG002 - a line is an epoch
+        """Count on from the epochs that were done before."""
+        self._finished = epochs
 
     def epoch_done(self, row: Mapping[str, float]) -> None:
         """Print the epoch's figures."""
@@ -53,7 +60,7 @@ class Bar(Silent):
         def whole() -> Column:
             return Column(no_wrap=True)
 
-        self._epochs, self._finished = epochs, 0
+        self._epochs, self._steps, self._finished = epochs, steps, 0
         self._progress = Progress(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}", table_column=whole()),
             BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=6)),
@@ -73,6 +80,12 @@ class Bar(Silent):
     def __exit__(self, *details: Any) -> None:
         """Leave the last state on the screen."""
         self._progress.stop()
+
+    def go_to(self, epochs: int, steps: int) -> None:
+        """Begin where a training was left."""
+        self._finished = epochs
+        done = epochs * self._steps + steps
+        self._progress.update(self._task, completed=done, epoch=epochs)
 
     def say(self, text: str) -> None:
         """Show the text in the place of figures."""

@@ -35,6 +35,7 @@ ROW_ORDER = 2
 TEST_SPLIT = 3
 VALIDATION_SPLIT = 4
 GRADIENT_CHECK = 5
+EXPORT_CHECK = 6
 
 
 def _mix(x: int) -> int:

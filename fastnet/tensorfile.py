@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import reprlib
 import stat
 import struct
@@ -41,10 +40,11 @@ LENGTH = struct.Struct("<Q")
 # bytes, twice, and a value some hundred.
 LONGEST_HEADER = 4 << 20  # bytes
 MOST_VALUES = 100_000  # strings, commas, both ends of objects and lists: 6000 matrices
-MOST_DIMENSIONS = 64  # of a NumPy array
-MOST_DIGITS = 19  # of a 64-bit integer
-NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 DEEPEST = 3  # the header, an array's entry, its shape
+MOST_DIMENSIONS = 64  # of a NumPy array
+MOST_DIGITS = 20  # of a 64-bit integer, its sign included
+LONGEST_REAL = 40  # characters; 24 are enough for any float64
+NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 class Entry(NamedTuple):
@@ -54,6 +54,30 @@ class Entry(NamedTuple):
     shape: tuple[int, ...]
     begin: int
     end: int
+
+
+class Limits(NamedTuple):
+    """What JSON may be at most, so that it takes neither much memory nor a deep stack to read.
+
+    Attributes
+    ----------
+    length : int
+        Bytes of the text in UTF-8.
+    values : int
+        Strings, commas, both ends of objects and lists.
+    depth : int
+        Objects and lists within one another.
+    contents : str
+        What there is to be less of, for messages.
+    """
+
+    length: int
+    values: int
+    depth: int
+    contents: str
+
+
+HEADER_LIMITS = Limits(LONGEST_HEADER, MOST_VALUES, DEEPEST, "arrays or texts")
 
 
 # -- writing --------------------------------------------------------------------------------------
@@ -194,6 +218,32 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, str]
     return _arrays(content, entries, path), metadata
 
 
+def read_texts(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Return the texts in a file, whatever is said of arrays, none of which is read.
+
+    Parameters
+    ----------
+    path : str or path
+        A file in the safetensors format, whoever wrote it.
+
+    Returns
+    -------
+    dict from str to str
+        Empty, if there are none.
+
+    Raises
+    ------
+    ModelFileError
+        As by `read`, but for arrays.
+    OSError
+        If the file cannot be opened.
+    """
+    path = Path(path)
+    with open(path, "rb", opener=_without_waiting) as file:
+        header = _header(file, _size(file, path), path)
+    return _metadata(_content(header, path), path)
+
+
 def _without_waiting(name: str, flags: int) -> int:
     """Open a file; a pipe would else wait for someone to write into it."""
     return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
@@ -258,50 +308,77 @@ def _parse(
     header: bytes, room: int, path: str | os.PathLike[str]
 ) -> tuple[dict[str, Entry], dict[str, str]]:
     """Return what a header says of arrays in so many bytes, and its texts."""
-    _check_extent(header, path)
-    try:
-        content = json.loads(
-            header.decode(),
-            object_pairs_hook=_unique,
-            parse_int=_integer,
-            parse_float=_no_integer,
-            parse_constant=_no_integer,
-        )
-    except (ValueError, RecursionError) as error:
-        raise ModelFileError(
-            f"{path}: the header is damaged ({error}); expected a JSON object in UTF-8"
-        ) from error
-    metadata = _metadata(content.pop(METADATA, {}), path)
+    content = _content(header, path)
+    metadata = _metadata(content, path)
+    content.pop(METADATA, None)
     entries = {name: _entry(name, stated, path) for name, stated in content.items()}
     _check_offsets(entries, room, path)
     return entries, metadata
 
 
-def _check_extent(header: bytes, path: str | os.PathLike[str]) -> None:
-    """Refuse a header that would take much memory, or a deep stack, to read."""
-    if len(header) > LONGEST_HEADER:
-        raise ModelFileError(
-            f"{path}: the header has {len(header)} bytes; expected at most {LONGEST_HEADER}: fewer "
-            f"arrays, or shorter names and texts"
+def _content(header: bytes, path: str | os.PathLike[str]) -> dict[str, Any]:
+    # It begins with a brace: what else it may be is no JSON.
+    content: dict[str, Any] = parsed(header, f"{path}: the header", HEADER_LIMITS)
+    return content
+
+
+def parsed(text: bytes, where: str, limits: Limits, *, reals: bool = False) -> Any:
+    """Return the value of a JSON text that may come from anyone.
+
+    Parameters
+    ----------
+    text : bytes
+        In UTF-8.
+    where : str
+        What to call it in messages.
+    limits : Limits
+    reals : bool
+        Whether there may be numbers that are no integers.
+
+    Raises
+    ------
+    ModelFileError
+        If it is no JSON, beyond the limits, or has a name twice in an object, an integer beyond 64
+        bits, or a number that is infinite or none.
+    """
+    _check_extent(text, where, limits)
+    try:
+        return json.loads(
+            text.decode(),
+            object_pairs_hook=_unique,
+            parse_int=_integer,
+            parse_float=_real if reals else _no_integer,
+            parse_constant=_no_number if reals else _no_integer,
         )
-    # Strings end at the next quotation mark once escaped ones are gone. Each step is one pass over
-    # the bytes, and the number of strings is known before they are cut out.
-    bare = header.replace(rb"\\", b"").replace(rb"\"", b"")
-    values = bare.count(b'"') // 2
-    if values <= MOST_VALUES:
-        bare = re.sub(rb'"[^"]*"', b"", bare)
-        values += sum(map(bare.count, (b"{", b"}", b"[", b"]", b",")))
-    if values > MOST_VALUES:
+    except (ValueError, RecursionError) as error:
         raise ModelFileError(
-            f"{path}: the header has {values} values or more; expected at most {MOST_VALUES}: "
-            f"fewer arrays or texts"
+            f"{where} is damaged ({error}); expected a JSON object in UTF-8"
+        ) from error
+
+
+def _check_extent(text: bytes, where: str, limits: Limits) -> None:
+    if len(text) > limits.length:
+        raise ModelFileError(
+            f"{where} has {len(text)} bytes; expected at most {limits.length}: fewer or shorter "
+            f"{limits.contents}"
+        )
+    # Strings end at the next quotation mark once escaped ones are gone, so that they are every
+    # second part. Each step is one pass over the bytes, and the number of strings is known before
+    # they are cut out.
+    bare = text.replace(rb"\\", b"").replace(rb"\"", b"")
+    values = bare.count(b'"') // 2
+    if values <= limits.values:
+        bare = b"".join(bare.split(b'"')[::2])
+        values += sum(map(bare.count, (b"{", b"}", b"[", b"]", b",")))
+    if values > limits.values:
+        raise ModelFileError(
+            f"{where} has {values} values or more; expected at most {limits.values}: fewer "
+            f"{limits.contents}"
         )
     steps = ((byte in b"[{") - (byte in b"]}") for byte in bare.translate(None, NO_BRACKETS))
     depth = max(accumulate(steps), default=0)
-    if depth > DEEPEST:
-        raise ModelFileError(
-            f"{path}: the header is nested {depth} deep; expected at most {DEEPEST}"
-        )
+    if depth > limits.depth:
+        raise ModelFileError(f"{where} is nested {depth} deep; expected at most {limits.depth}")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -323,7 +400,21 @@ def _no_integer(text: str) -> Any:
     raise ValueError(f"{reprlib.repr(text)} is no integer")
 
 
-def _metadata(stated: Any, path: str | os.PathLike[str]) -> dict[str, str]:
+def _real(text: str) -> float:
+    if len(text) > LONGEST_REAL:
+        raise ValueError(f"a number has {len(text)} characters")
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text} is beyond every float64")
+    return number
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(f"{text} is no number")
+
+
+def _metadata(content: dict[str, Any], path: str | os.PathLike[str]) -> dict[str, str]:
+    stated = content.get(METADATA, {})
     if not isinstance(stated, dict) or not all(isinstance(text, str) for text in stated.values()):
         raise ModelFileError(
             f"{path}: {METADATA} is {reprlib.repr(stated)}; expected an object of texts"

@@ -530,6 +530,16 @@ def test_a_file_that_is_replaced_hands_on_its_permissions(
     assert mode(path) == permissions
 
 
+def test_what_is_secret_is_so_from_the_first_moment(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.chmod(0o600)
+    found: list[int] = []
+    monkeypatch.setattr(Path, "chmod", lambda self, permissions: found.append(mode(self)))
+    write(path)
+    assert found == [0o600]
+
+
 # -- what would fail, before there is anything to write -------------------------------------------
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 import fastnet
+from fastnet import cli
 
 ROOT = Path(__file__).parents[1]
 LIMIT = 300  # seconds until a command counts as hung
@@ -371,3 +372,341 @@ def test_without_arguments_it_shows_its_help() -> None:
     assert "Usage: fastnet" in text
     assert "gradcheck" in text
     assert "Traceback" not in text
+
+
+# -- options from a file and from variables -------------------------------------------------------
+#
+# In this process, which saves the start of Python and of all that is imported.
+
+Inside = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def inside(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Inside:
+    """Run a command in this process and an empty folder: exit code, stdout, stderr."""
+    for name in [name for name in os.environ if name.startswith("FASTNET_")]:
+        if name != "FASTNET_CACHE_DIR":
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+    def command(*words: str, **variables: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with monkeypatch.context() as patch:
+            for name, value in variables.items():
+                patch.setenv(name, value)
+            with pytest.raises(SystemExit) as end:
+                cli.main([*words])
+        assert end.value.code is None or isinstance(end.value.code, int)
+        return end.value.code or 0, *capsys.readouterr()
+
+    return command
+
+
+def config(text: str) -> str:
+    Path("options.toml").write_text(text, encoding="utf-8")
+    return "options.toml"
+
+
+TRAIN = """
+[train]
+backend = "numpy"
+epochs = 2
+hidden = [8, 4]
+learning-rate = 0.01
+validation = 0
+json = true
+"""
+
+
+def test_the_command_line_over_variables_over_the_file_over_defaults(inside: Inside) -> None:
+    file = config(TRAIN)
+    variable = {"FASTNET_TRAIN_EPOCHS": "3"}
+
+    def epochs(*words: str, **variables: str) -> Any:
+        code, out, err = inside("--config", file, "train", *words, **variables)
+        assert (code, err) == (0, "")
+        return json.loads(out)["epochs"]
+
+    assert epochs() == 2
+    assert epochs(**variable) == 3
+    assert epochs("--epochs", "4", **variable) == 4
+    assert epochs(FASTNET_TRAIN_EPOCHS="") == 2
+    code, out, _ = inside("train", FASTNET_CONFIG=file)
+    assert (code, json.loads(out)["parameters"]) == (0, 64 * 8 + 8 + 8 * 4 + 4 + 4 * 10 + 10)
+    expected = fastnet.train(
+        epochs=2, hidden=(8, 4), learning_rate=0.01, validation=None, backend="numpy"
+    )
+    assert json.loads(out)["test_loss"] == expected.to_dict()["test_loss"]
+
+
+def test_what_is_read_later_counts_before_the_file_too(inside: Inside) -> None:
+    file = config(
+        "[train]\nbackend = 'numba'\nthreads = 1\ndata_dir = 'file'\nepochs = 1\njson = true\n"
+    )
+    _, out, _ = inside("--config", file, "train", FASTNET_BACKEND="numpy")
+    assert json.loads(out)["backend"] == "numpy"
+    for variables in (
+        {"FASTNET_BACKEND": "nunpy", "FASTNET_TRAIN_BACKEND": "numpy"},
+        {"FASTNET_BACKEND": " ", "FASTNET_TRAIN_BACKEND": "numpy"},
+    ):
+        _, out, _ = inside("--config", file, "train", **variables)
+        assert json.loads(out)["backend"] == "numpy"
+    # What is wrong with it shows which was asked.
+    _, _, err = inside("--config", file, "train", FASTNET_NUM_THREADS="0", FASTNET_BACKEND="numpy")
+    assert "FASTNET_NUM_THREADS" in err
+    _, _, err = inside("--config", file, "train", "mnist", FASTNET_DATA_DIR="variable")
+    assert "mnist is not in variable (FASTNET_DATA_DIR)" in err
+    _, _, err = inside("--config", file, "train", "mnist")
+    assert "mnist is not in file (data_dir)" in err
+    _, _, err = inside(
+        "--config", file, "train", "mnist", "--data-dir", "word", FASTNET_DATA_DIR="variable"
+    )
+    assert "mnist is not in word (data_dir)" in err
+
+
+def test_groups_have_tables_and_variables(inside: Inside) -> None:
+    file = config("[recipes.run]\nbackend = 'nunpy'\n[recipes.list]\nquiet = true\n")
+    code, _, err = inside("--config", file, "recipes", "run", "digits-adam")
+    assert code == 2
+    assert "'nunpy'" in err
+    _, out, _ = inside("--config", file, "recipes", "list")
+    assert "digits-adam\n" in out
+    code, _, err = inside("recipes", "run", "digits-adam", FASTNET_RECIPES_RUN_BACKEND="nunba")
+    assert "'nunba'" in err
+
+
+def test_a_variable_for_the_version_of_what_is_installed(inside: Inside) -> None:
+    code, out, _ = inside("recipes", "list", "-q", FASTNET_VERSION="0.1.0")
+    assert code == 0
+    assert out.startswith("digits-sigmoid\n")
+
+
+BAD_CONFIGS = {
+    "no TOML": ("[train", "no TOML"),
+    "no table": ("epochs = 1", "'epochs' is no table of a command"),
+    "no command": ("[trian]", "did you mean 'train'?"),
+    "a value for a table": ("train = 1", "'train' is no table of a command"),
+    "no option": ("[train]\nepoch = 1", "train: 'epoch' is no option; did you mean 'epochs'?"),
+    "a table in a table": ("[train.inner]\nx = 1", "'inner' is no option"),
+    "a group's command": ("[recipes.go]", "recipes: 'go' is no table of a command"),
+    "a flag that is none": ("[train]\njson = 1", "json is 1; expected true or false"),
+    "a flag as text": ("[train]\njson = 'yes'", "json is 'yes'; expected true or false"),
+    "a flag as list": ("[train]\njson = [true]", "expected true or false"),
+    "no flag": ("[train]\nepochs = true", "epochs is True; expected a text or a number"),
+    "a date": ("[train]\nseed = 2020-01-01", "expected a text or a number"),
+    "no list": ("[train]\nsave = ['a', 'b']", "save is ['a', 'b']; expected a text or a number"),
+    "lists in a list": ("[train]\nhidden = [[1]]", "expected a text or a number, or a list"),
+    "flags in a list": ("[train]\nhidden = [true]", "expected a text or a number, or a list"),
+    "twice": (
+        "[train]\nlearning_rate = 1\nlearning-rate = 2",
+        "'learning-rate' stands there twice: as 'learning_rate', too",
+    ),
+    "no number": ("[train]\nepochs = 'many'", "Invalid value for '--epochs'"),
+    "a fraction": ("[train]\nepochs = 1.5", "Invalid value for '--epochs'"),
+    "not finite": ("[train]\nlearning-rate = nan", "learning_rate is nan"),
+    "help": ("[train]\nhelp = true", "'help' is no option"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_CONFIGS)
+def test_2_for_a_bad_config(inside: Inside, case: str) -> None:
+    text, message = BAD_CONFIGS[case]
+    code, out, err = inside("--config", config(text), "train")
+    assert (code, out) == (2, "")
+    assert message in one_line(err)
+
+
+def test_configs_that_are_no_files(inside: Inside) -> None:
+    for name, code, message in (
+        ("nowhere.toml", 1, "No such file"),
+        (".", 1, "Is a directory"),
+        ("bytes.toml", 2, "bytes.toml: no TOML"),
+    ):
+        Path("bytes.toml").write_bytes(b"\x93\xff")
+        found = inside("--config", name, "train")
+        assert found[:2] == (code, "")
+        assert message in found[2]
+
+
+def test_a_config_may_begin_with_a_byte_order_mark_and_be_empty(inside: Inside) -> None:
+    for text in ("\ufeff[recipes.list]\r\nquiet = true\r\n", "\ufeff", ""):
+        assert inside("--config", config(text), "recipes", "list", "-q")[0] == 0
+
+
+def test_an_empty_list_is_an_empty_text(inside: Inside) -> None:
+    _, out, _ = inside("--config", config(TRAIN.replace("[8, 4]", "[]")), "train")
+    assert json.loads(out)["parameters"] == 650
+
+
+# -- what every command has -----------------------------------------------------------------------
+
+COMMANDS = {
+    "train": ["train", "--epochs", "1", "--backend", "numpy", "--hidden", "4"],
+    "gradcheck": ["gradcheck", "--backend", "numpy", "--hidden", "3", "--rows", "2"],
+    "bench": ["bench", "--backends", "numpy", "--seconds", "0.01", "--repeats", "1"],
+    "doctor": ["doctor"],
+    "list": ["recipes", "list"],
+    "show": ["recipes", "show", "digits-adam"],
+}
+
+
+@pytest.mark.parametrize("case", COMMANDS)
+def test_json_and_quiet(inside: Inside, case: str) -> None:
+    words = COMMANDS[case]
+    code, out, err = inside(*words, "--json", "--quiet")
+    assert (code, err) == (0, "")
+    assert out.count("\n") == 1
+    json.loads(out)
+    code, quiet, err = inside(*words, "-q")
+    assert (code, err) == (0, "")
+    assert len(inside(*words)[1]) >= len(quiet) > 5
+
+
+def test_every_command_can_be_quiet_and_speak_json() -> None:
+    import typer
+
+    inside_of = [typer.main.get_command(cli.app)]
+    seen = []
+    for group in inside_of:
+        for name, command in getattr(group, "commands", {}).items():
+            if hasattr(command, "commands"):
+                inside_of.append(command)
+                continue
+            options = {option for one in command.params for option in one.opts}
+            assert {"--json", "--quiet"} <= options, name
+            seen.append(name)
+    assert {*"train evaluate predict bench parity gradcheck doctor warmup list run".split()} < {
+        *seen
+    }
+
+
+def test_bench(inside: Inside) -> None:
+    words = "bench --backends numpy,numpy --seconds 0.01 --repeats 2 --hidden 5 --batch-size all"
+    code, out, err = inside(*words.split(), "--json")
+    assert code == 0
+    assert err.splitlines() == ["preparing numpy", "measurement 1 of 2", "measurement 2 of 2"]
+    found = json.loads(out)
+    assert found["network"] == "64-5-10 on digits, all rows a step, adam, float32"
+    (row,) = found["backends"]
+    assert (row["backend"], row["ratio"], len(row["samples_per_second"])) == ("numpy", 1, 2)
+    code, out, _ = inside(*words.split(), "-q")
+    assert out.splitlines()[0] == found["network"]
+    assert out.splitlines()[2].split()[0] == "numpy"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--seconds nan", "--seconds"),
+        ("--seconds inf", "seconds is inf"),
+        ("--seconds 0", "--seconds"),
+        ("--repeats 0", "--repeats"),
+        ("--backends nunpy", "did you mean 'numpy'?"),
+        ("--batch-size -1", "batch_size is -1"),
+        ("--hidden 99999999999", "hidden is 99999999999"),
+        ("--threads 0", "threads is 0"),
+    ],
+)
+def test_2_for_a_misused_bench(inside: Inside, words: str, message: str) -> None:
+    code, out, err = inside("bench", *words.split())
+    assert (code, out) == (2, "")
+    assert message in one_line(err)
+
+
+# -- what train is given, and keeps ---------------------------------------------------------------
+
+
+def table(rows: int = 40) -> str:
+    lines = [f"{i % 7},{'ab'[i % 2]},{i % 3 * 100},{'no yes'.split()[i % 2]}" for i in range(rows)]
+    Path("t.csv").write_text("\n".join(["size,kind,bytes,label", *lines, ""]))
+    return "t.csv"
+
+
+def test_train_saves_what_predict_loads(inside: Inside) -> None:
+    words = ["train", table(), *"--one-hot kind --preparation min_max --save m.st".split()]
+    words += "--epochs 30 --backend numpy --hidden 8 --learning-rate 0.05".split()
+    code, out, err = inside(*words, "--json")
+    assert (code, err) == (0, f"saved {Path.cwd() / 'm.st'}\n")
+    assert json.loads(out)["epochs"] == 30
+    network = fastnet.load("m.st", backend="numpy")
+    assert str(network.preparation) == "min_max"
+    assert network.layout.columns[1].categories == ("a", "b")
+    _, out, _ = inside("evaluate", "m.st", "t.csv", "--json")
+    assert json.loads(out)["accuracy"] == 1
+    before = Path("m.st").read_bytes()
+    code, _, err = inside(*words)
+    assert code == 1
+    assert "--save is 'm.st', which is there already" in err
+    assert Path("m.st").read_bytes() == before
+    assert inside(*words, "--force", "-q")[0] == 0
+    code, out, err = inside(*words[:-2], "--force", "-q")
+    assert err == ""
+
+
+def test_bytes_that_nobody_scales_are_pointed_out(inside: Inside) -> None:
+    words = [*"train t.csv --one-hot kind --epochs 1 --backend numpy --hidden 4".split()]
+    table()
+    hint = "features go up to 200 and are used as they are"
+    assert hint in inside(*words)[2]
+    assert hint in inside(*words, "--json")[2]
+    for more in (["--quiet"], ["--preparation", "standard"], ["--input-scale", "1/200"]):
+        assert inside(*words, *more)[2] == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--input-scale nan", "input_scale is nan"),
+        ("--input-scale 0", "input_scale is 0.0"),
+        ("--input-scale 1/0", "--input-scale is '1/0'; expected a number, or a fraction"),
+        ("--input-scale 1/", "--input-scale is '1/'"),
+        ("--input-scale /2", "--input-scale is '/2'"),
+        ("--input-scale 1/2/3", "--input-scale is '1/2/3'"),
+        ("--preparation standart", "did you mean 'standard'?"),
+        ("--preparation standard --input-scale 0.5", "expected one of them"),
+        ("--one-hot city", "'digits' is none"),
+        ("--label city", "'digits' is none"),
+        ("--threads 0", "threads is 0"),
+        ("--task guess", "task is 'guess'"),
+    ],
+)
+def test_2_for_misused_options_of_train(inside: Inside, words: str, message: str) -> None:
+    code, out, err = inside("train", *words.split())
+    assert (code, out) == (2, "")
+    assert message in one_line(err)
+
+
+@pytest.mark.parametrize("path", [".", "nowhere/m.st", "/dev/null"])
+def test_1_for_where_nothing_can_be_saved(inside: Inside, path: str) -> None:
+    code, out, _ = inside("train", "--save", path, "--force", "--epochs", "10000000")
+    assert (code, out) == (1, "")
+
+
+# -- completion -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("fastnet tr", ["train"]),
+        ("fastnet train ", ["digits", "mnist", "fashion_mnist"]),
+        ("fastnet train --backend n", ["numba", "numpy"]),
+        ("fastnet predict m.st x.csv --format ", ["csv", "json", "npy"]),
+        ("fastnet recipes run digits-a", ["digits-adam"]),
+        ("fastnet predict --out", ["--output"]),
+    ],
+)
+def test_completion(inside: Inside, words: str, expected: list[str]) -> None:
+    count = len(words.split(" ")) - 1
+    variables = {"COMP_WORDS": words, "COMP_CWORD": str(count)}
+    _, out, _ = inside(**variables, _FASTNET_COMPLETE="complete_bash")
+    found = [line for line in out.splitlines() if line.startswith(words.split(" ")[-1])]
+    assert sorted(found) == sorted(expected)
+
+
+def test_the_script_for_completion(inside: Inside) -> None:
+    code, out, err = inside("--show-completion", "bash")
+    assert (code, err) == (0, "")
+    assert "_FASTNET_COMPLETE=complete_bash" in out

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import struct
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +109,38 @@ def test_a_header_that_states_more_than_there_can_be(
         read_idx(write(tmp_path, content))
 
 
+@contextlib.contextmanager
+def memory_below(most: int) -> Iterator[None]:
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < most
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_gzip_bomb_is_not_unpacked(tmp_path: Path) -> None:
+    # 4 GB behind what the header states, out of 4 MB.
+    path = plain(tmp_path, gzip.compress(encoded(IMAGES)) + gzip.compress(bytes(1 << 20)) * 4096)
+    with memory_below(8 << 20), pytest.raises(ValueError, match="more in the file than its header"):
+        read_idx(path)
+
+
+def test_a_header_alone_takes_no_memory(tmp_path: Path) -> None:
+    head = struct.pack(">BBBB2I", 0, 0, 0x0E, 2, 2**32 - 1, 2**32 - 1)
+    with memory_below(8 << 20), pytest.raises(ValueError, match="ends after 1048576 bytes"):
+        read_idx(compressed(tmp_path, head + bytes(1 << 20)))
+
+
+@both
+def test_sizes_that_numpy_does_not_take(write: Callable[..., Path], tmp_path: Path) -> None:
+    content = struct.pack(">BBBB4I", 0, 0, 0x0E, 4, 0, *[2**32 - 1] * 3)
+    with pytest.raises(
+        ValueError, match=r"some-idx: the header states the shape \(0, 42949.*canno"
+    ):
+        read_idx(write(tmp_path, content))
+
+
 @both
 @pytest.mark.parametrize(
     "magic", ["01 00 08 01", "00 01 08 01", "00 00 00 01", "00 00 0a 01", "89 50 4e 47"]
@@ -176,6 +210,25 @@ def test_damaged_gzip_data(content: bytes, tmp_path: Path) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere"):
         read_idx(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match="~no-such-user"):
+        read_idx("~no-such-user/file")
+
+
+def test_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    plain(tmp_path, encoded(IMAGES))
+    assert read_idx("~/some-idx").shape == IMAGES.shape
+
+
+def test_a_file_of_gzip_alone_says_what_was_unpacked(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="some-idx: the file begins with the bytes 7b 22 61 22"):
+        read_idx(compressed(tmp_path, b'{"a": "no IDX file"}'))
+
+
+def test_a_name_that_ends_in_gz_but_is_plain(tmp_path: Path) -> None:
+    (tmp_path / "a.gz").write_bytes(encoded(IMAGES))
+    assert (read_idx(tmp_path / "a.gz") == IMAGES).all()
 
 
 def test_no_read_leaves_a_file_open(tmp_path: Path, recwarn: Any) -> None:

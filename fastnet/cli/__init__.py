@@ -17,11 +17,14 @@ except ImportError as error:  # fastnet itself runs without them
         f"python -m pip install typer rich"
     ) from error
 
-from fastnet.cli.app import app
+from fastnet.cli.app import app, guarded
+from fastnet.exits import prepare_streams
 
 
+@guarded
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; never returns."""
+    prepare_streams()
     # Commands register themselves; in the order in which the help shows them.
     for name in ("training", "asking", "recipes", "checks", "machine"):
         importlib.import_module(f"fastnet.cli.{name}")

@@ -72,7 +72,13 @@ def fastnet(
     ] = None,
     version: Annotated[  # noqa: ARG001
         bool,
-        options.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+        options.Option(
+            "--version",
+            callback=_version,
+            is_eager=True,
+            allow_from_autoenv=False,  # FASTNET_VERSION says what someone has installed
+            help="Print the version.",
+        ),
     ] = False,
 ) -> None:
     """Train neural networks whose gradients are derived by hand."""

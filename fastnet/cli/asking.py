@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,9 +16,16 @@ from fastnet.data.loading import KNOWN
 from fastnet.execution.registry import BACKEND_VARIABLE
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from fastnet.data.batches import Source
     from fastnet.data.tabular import Wanted
     from fastnet.network import Network
     from fastnet.predictions import Headings
+
+    Array = np.ndarray[Any, np.dtype[Any]]
+
+STDOUT = Path("-")
 
 ModelFile = Annotated[str, typer.Argument(metavar="MODEL", help="What fastnet train --save wrote.")]
 Rows = Annotated[
@@ -26,12 +36,11 @@ Rows = Annotated[
         autocompletion=lambda: list(KNOWN),
     ),
 ]
-# Asked once, a network need not wait for a compiler.
 AskedBackend = Annotated[
-    str,
+    str | None,
     options.Option(
         help="auto, numpy, numba or cupy; numpy needs no compiling.",
-        envvar=BACKEND_VARIABLE,
+        show_default=f"{BACKEND_VARIABLE}, else numpy",
         autocompletion=lambda: options.BACKENDS,
     ),
 ]
@@ -51,7 +60,7 @@ def evaluate(
     data: Rows,
     label: AskedLabel = None,
     data_dir: options.DataDirOption = None,
-    backend: AskedBackend = "numpy",
+    backend: AskedBackend = None,
     threads: options.ThreadsOption = None,
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,
@@ -59,14 +68,16 @@ def evaluate(
     """Compare what a saved network says of rows with their labels."""
     import numpy as np
 
-    from fastnet import modelfile
     from fastnet.data import batches
 
-    network = modelfile.load(model, backend=backend, threads=threads)
+    network = _load(model, backend, threads)
     with batches.opened(data, _wanted(network, label, needs_label=True), data_dir) as source:
         parts = [part for part in source.batches if part.y is not None]
         X = np.concatenate([part.X for part in parts])
         y = np.concatenate([part.y for part in parts if part.y is not None])
+    classes = network.classes
+    if classes is not None and classes.dtype.kind == "S" and y.dtype.kind == "U":
+        y = np.char.encode(y, "latin-1")  # as predict writes them
     found = network.evaluate(X, y)
     if json:
         screen.print_json({**found, "rows": len(X), "backend": network.backend})
@@ -90,7 +101,8 @@ def predict(
         options.Option(
             "--output",
             "-o",
-            help="The file to write; its ending, .csv, .json or .npy, names the format.",
+            help="The file to write, - for stdout; its ending, .csv, .json or .npy, names the "
+            "format.",
             show_default="stdout",
         ),
     ] = None,
@@ -119,31 +131,45 @@ def predict(
         ),
     ] = None,
     data_dir: options.DataDirOption = None,
-    backend: AskedBackend = "numpy",
+    backend: AskedBackend = None,
     threads: options.ThreadsOption = None,
     force: options.ForceOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
     """Write what a saved network says of rows, batch by batch: they may be more than memory has."""
-    from fastnet import modelfile, predictions
+    from fastnet import predictions
     from fastnet.data import batches
 
+    if output == STDOUT:
+        output = None
+    if not name:
+        raise ValueError("--name is empty; expected the heading of the predictions")
     if json and format not in (None, "json"):
         raise ValueError(f"--json and --format {format} contradict each other; give one")
     writer = predictions.writer_for(output, "json" if json else format)
     if output is not None:
         output = options.output_file(output, "--output", force=force)
-    network = modelfile.load(model, backend=backend, threads=threads)
+    network = _load(model, backend, threads)
     headings = _headings(network, name, numbers, probabilities=probabilities)
-    with batches.opened(data, _wanted(network, label), data_dir) as source:
+    outputs = network.layers[-1].outputs
+    with batches.opened(data, _wanted(network, label), data_dir, outputs=outputs) as source:
         if source.unused and not quiet:
             screen.note(f"columns that the network does not use: {', '.join(source.unused)}")
+        answers = _answers(network, source, probabilities=probabilities)
+        first = next(answers)  # what is wrong with all rows is known before anything is written
         with predictions.opened(output, writer, headings) as file:
-            for X, _ in source.batches:
-                shares = network.predict_proba(X) if probabilities else None
-                file.write(network.predict(X), shares)
+            for answer in itertools.chain([first], answers):
+                file.write(*answer)
     if output is not None and not quiet:
         screen.note(f"wrote {file.rows:,} predictions to {output}")
+
+
+def _load(model: str, backend: str | None, threads: int | None) -> Network:
+    from fastnet import modelfile
+
+    # Asked once, a network need not wait for a compiler.
+    chosen = backend or os.environ.get(BACKEND_VARIABLE, "").strip() or "numpy"
+    return modelfile.load(model, backend=chosen, threads=threads)
 
 
 def _wanted(network: Network, label: str | None, *, needs_label: bool = False) -> Wanted:
@@ -159,8 +185,24 @@ def _wanted(network: Network, label: str | None, *, needs_label: bool = False) -
     )
 
 
+def _answers(
+    network: Network, source: Source, *, probabilities: bool
+) -> Iterator[tuple[Array, Array | None]]:
+    """Yield what the network says of each batch, at least of one, and the probabilities."""
+    rows = 0
+    for X, _ in source.batches:
+        try:
+            answer = network.predict(X), network.predict_proba(X) if probabilities else None
+        except ValueError as error:
+            if not rows:
+                raise
+            raise ValueError(f"{source.name}, where X begins at row {rows}: {error}") from error
+        yield answer
+        rows += len(X)
+
+
 def _headings(network: Network, name: str, numbers: str, *, probabilities: bool) -> Headings:
-    from fastnet.predictions import Headings
+    from fastnet.predictions import Headings, texts
 
     outputs, classes = network.layers[-1].outputs, network.classes
     is_several = classes is None and outputs > 1
@@ -169,5 +211,8 @@ def _headings(network: Network, name: str, numbers: str, *, probabilities: bool)
         return Headings(names, (), numbers)
     if network.task_in_use != "classification":
         raise ValueError("--probabilities: the network predicts quantities; leave it out")
-    shares = range(1, outputs + 1) if classes is None else classes.tolist()
-    return Headings(names, tuple(f"probability_{share}" for share in shares), numbers)
+    last = network.layers[-1].activation
+    if last.name not in ("sigmoid", "softmax"):
+        raise ValueError(f"--probabilities: the last activation, {last}, gives none; leave it out")
+    shares = range(1, outputs + 1) if classes is None else texts(classes)
+    return Headings(names, tuple(map(str, shares)), numbers)

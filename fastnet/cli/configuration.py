@@ -22,7 +22,13 @@ from fastnet.data.images import DATA_VARIABLE
 from fastnet.execution.registry import BACKEND_VARIABLE
 
 # Variables that fastnet reads where an option is not given; they count before the file.
-READ_LATER = {"backend": BACKEND_VARIABLE, "data_dir": DATA_VARIABLE}
+READ_LATER = {
+    "backend": BACKEND_VARIABLE,
+    "data_dir": DATA_VARIABLE,
+    "threads": "FASTNET_NUM_THREADS",
+}
+# Options whose texts may have commas between.
+LISTS = ("backends", "data", "hidden", "one_hot")
 
 
 def read(path: Path, context: typer.Context) -> dict[str, Any]:
@@ -36,8 +42,7 @@ def read(path: Path, context: typer.Context) -> dict[str, Any]:
         If it is no TOML, or has what no command takes.
     """
     try:
-        with path.expanduser().open("rb") as file:
-            found = tomllib.load(file)
+        found = tomllib.loads(path.expanduser().read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"--config {path}: no TOML: {error}") from None
     return _of_group(found, context.command, f"--config {path}: ")
@@ -64,7 +69,8 @@ def _of_group(found: dict[str, Any], group: Any, where: str) -> dict[str, Any]:
 def _of(table: dict[str, Any], command: Any, where: str) -> dict[str, Any]:
     """Return the options of one command by the names of its parameters."""
     parameters = {parameter.name: parameter for parameter in command.params}
-    result = {}
+    result: dict[str, Any] = {}
+    seen: dict[str, str] = {}
     for key, value in table.items():
         name = key.replace("-", "_")
         parameter = parameters.get(name)
@@ -74,20 +80,23 @@ def _of(table: dict[str, Any], command: Any, where: str) -> dict[str, Any]:
                 f"{where}{key!r} is no option{naming.suggestion(key, known)} Expected some of: "
                 f"{', '.join(known)}"
             )
+        if name in seen:
+            raise ValueError(f"{where}{key!r} stands there twice: as {seen[name]!r}, too")
+        seen[name] = key
         is_flag = getattr(parameter, "is_flag", False)
         if not os.environ.get(READ_LATER.get(name, ""), "").strip():
-            result[name] = _text(value, f"{where}{key}", is_flag=is_flag)
+            result[name] = _text(value, f"{where}{key}", is_flag=is_flag, is_list=name in LISTS)
     return result
 
 
-def _text(value: Any, where: str, *, is_flag: bool) -> Any:
+def _text(value: Any, where: str, *, is_flag: bool, is_list: bool) -> Any:
     """Return a value as the command line would have it."""
-    if is_flag != isinstance(value, bool):
-        expected = "true or false" if is_flag else "a text, a number, or a list of them"
-        raise ValueError(f"{where} is {value!r}; expected {expected}")
-    if is_flag:
+    if is_flag and isinstance(value, bool):
         return value
-    values = value if isinstance(value, list) else [value]
-    if not all(isinstance(one, str | int | float) and not isinstance(one, bool) for one in values):
-        raise ValueError(f"{where} is {value!r}; expected a text, a number, or a list of them")
+    values = value if is_list and isinstance(value, list) else [value]
+    if is_flag or not all(type(one) in (str, int, float) for one in values):
+        expected = "a text or a number" + (", or a list of them" if is_list else "")
+        raise ValueError(
+            f"{where} is {value!r}; expected {'true or false' if is_flag else expected}"
+        )
     return ",".join(map(str, values))

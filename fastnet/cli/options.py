@@ -58,6 +58,13 @@ PreparationOption = Annotated[
         autocompletion=lambda: list(KINDS),
     ),
 ]
+ScaleOption = Annotated[
+    str | None,
+    Option(
+        help="Multiply all features by it, such as 1/255 for bytes.",
+        show_default="1; 1/255 for mnist, 1/16 for digits",
+    ),
+]
 BackendOption = Annotated[
     str,
     Option(help="auto, numpy, numba or cupy.", autocompletion=lambda: BACKENDS),
@@ -126,6 +133,19 @@ def batch_size(text: str) -> int | None:
         return int(text)
     except ValueError:
         raise ValueError(f"--batch-size is {text!r}; expected a number, or 'all'") from None
+
+
+def scale(text: str | None) -> float | None:
+    """Return the factor in a text: a number, or a fraction such as ``1/255``."""
+    if text is None:
+        return None
+    above, stroke, below = text.partition("/")
+    try:
+        return float(above) / float(below if stroke else 1)
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(
+            f"--input-scale is {text!r}; expected a number, or a fraction such as 1/255"
+        ) from None
 
 
 def column(text: str | None) -> str | int | None:

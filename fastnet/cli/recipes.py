@@ -49,7 +49,9 @@ def list_recipes(json: options.JsonOption = False, quiet: options.QuietOption = 
 
 @recipes_app.command("show", epilog="Example: fastnet recipes show digits-sigmoid")
 @guarded
-def show_recipe(name: RecipeName, json: options.JsonOption = False) -> None:
+def show_recipe(
+    name: RecipeName, json: options.JsonOption = False, quiet: options.QuietOption = False
+) -> None:
     """Describe a recipe: network, training, data, what was reported, wrong, and is done instead."""
     from fastnet import recipes
 
@@ -57,7 +59,7 @@ def show_recipe(name: RecipeName, json: options.JsonOption = False) -> None:
     if json:
         screen.print_json(recipe.to_dict())
     else:
-        print(recipe)
+        print(recipe.title if quiet else recipe)
 
 
 @recipes_app.command("run", epilog="Example: fastnet recipes run digits-adam --backend numba")

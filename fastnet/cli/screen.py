@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import os
 import sys
 from collections.abc import Iterable
@@ -12,25 +14,44 @@ from rich.console import Console
 from rich.table import Table
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Raise the error on: Rich would exit with 1, and `exits` knows better."""
+        raise
+
+
+def is_terminal() -> bool:
+    """Whether a person sees stdout."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
 def is_plain() -> bool:
     """Whether stdout is no place for frames and drawings: read by a program, or read aloud."""
-    is_terminal = sys.stdout is not None and sys.stdout.isatty()
-    return not is_terminal or os.environ.get("TERM") == "dumb" or "NO_COLOR" in os.environ
+    return not is_terminal() or os.environ.get("TERM") == "dumb" or "NO_COLOR" in os.environ
 
 
 def print_json(found: Any) -> None:
-    """Print one object, and nothing else, on stdout."""
-    print(json.dumps(found, allow_nan=False))
+    """Print one object, and nothing else, on stdout; null for numbers that are not finite."""
+    print(json.dumps(_with_nulls(found), allow_nan=False))
+
+
+def _with_nulls(found: Any) -> Any:
+    if isinstance(found, dict):
+        return {name: _with_nulls(value) for name, value in found.items()}
+    if isinstance(found, list | tuple):
+        return [_with_nulls(value) for value in found]
+    return None if isinstance(found, float) and not math.isfinite(found) else found
 
 
 def note(text: str) -> None:
     """Tell on stderr what goes on."""
-    Console(stderr=True, highlight=False).print(text, markup=False, soft_wrap=True)
+    with contextlib.suppress(OSError):  # that it cannot be told is no reason to fail
+        _Console(stderr=True, highlight=False).print(text, markup=False, soft_wrap=True)
 
 
 def say(text: str) -> None:
     """Print a result on stdout."""
-    Console(highlight=False).print(text, markup=False, soft_wrap=True)
+    _Console(highlight=False).print(text, markup=False, soft_wrap=True)
 
 
 def show_table(
@@ -70,7 +91,7 @@ def show_table(
     for line in lines:
         table.add_row(*map(_literally, line))
     # What a program reads is not folded to the width of a terminal that there is not.
-    Console(width=None if sys.stdout.isatty() else 10_000).print(table)
+    _Console(width=None if is_terminal() else 10_000).print(table)
 
 
 def _literally(cell: Any) -> Any:

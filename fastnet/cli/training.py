@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
+
 from fastnet.cli import options, screen
 from fastnet.cli.app import app, guarded
 from fastnet.errors import TrainingInterrupted
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from fastnet.network import Network
     from fastnet.training import Prepared, TrainResult
 
+# Features up to here need no scaling.
+SMALL = 20
 # Of the drawings at the end.
 CURVE_WIDTH, CURVE_HEIGHT = 60, 8
 WIDEST_DIGIT = 32  # pixels; each takes two columns
@@ -38,6 +42,7 @@ def train(
     hidden: options.HiddenOption = "128",
     activation: options.ActivationOption = "relu",
     loss: options.LossOption = None,
+    input_scale: options.ScaleOption = None,
     preparation: options.PreparationOption = None,
     task: Annotated[
         str, options.Option(help="classification, regression, or auto: what the targets look like.")
@@ -105,11 +110,13 @@ def train(
         threads=threads,
         seed=seed,
         task=task,
-        input_scale=None,
+        input_scale=options.scale(input_scale),
         preparation=preparation,
     )
     if not (json or quiet):
         _show_network(prepared.network, data)
+    if not quiet:
+        _hint_at_scale(prepared)
     try:
         result = training.run(prepared, **settings, validation=validation or None)
     except TrainingInterrupted as interrupted:
@@ -130,6 +137,18 @@ def train(
     if plot is not None:
         for path in plots.save_all(result, plot, prepared.X_test, prepared.y_test):
             screen.note(f"wrote {path}")
+
+
+def _hint_at_scale(prepared: Prepared) -> None:
+    """Say so if bytes are used as they are: nobody scales them unasked."""
+    network, X = prepared.network, prepared.X_train
+    if X.dtype == np.uint8 and network.input_scale == 1 and network.preparation is None:
+        most = int(X.max())
+        if most > SMALL:
+            screen.note(
+                f"features go up to {most} and are used as they are; networks learn better from 0 "
+                f"to 1: --input-scale 1/{most}, or --preparation min_max"
+            )
 
 
 def _show_network(network: Network, data: str) -> None:

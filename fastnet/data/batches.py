@@ -11,19 +11,22 @@ import io
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from fastnet.data import loading, tabular
+from fastnet.data.idx import expanded
 from fastnet.data.loading import DataDir
 from fastnet.data.tabular import Batch, Wanted
+from fastnet.execution.executor import BLOCK_ROWS
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 STDIN = "-"
-# Of a batch's features, as float64.
+# Of a batch's features, or of what is made of them, as float64.
 BATCH_BYTES = 32 << 20
+MOST_ROWS = 1 << 16
 
 
 class Source(NamedTuple):
@@ -44,7 +47,9 @@ class Source(NamedTuple):
 
 
 @contextlib.contextmanager
-def opened(source: str, wanted: Wanted, data_dir: DataDir = None) -> Iterator[Source]:
+def opened(
+    source: str, wanted: Wanted, data_dir: DataDir = None, *, outputs: int = 0
+) -> Iterator[Source]:
     """Open what holds rows for a network.
 
     Parameters
@@ -56,38 +61,71 @@ def opened(source: str, wanted: Wanted, data_dir: DataDir = None) -> Iterator[So
         What the network wants.
     data_dir : path, optional
         As in `load_data`.
+    outputs : int, default 0
+        How many numbers will be made of a row; where they are many, batches are short.
 
     Raises
     ------
     OSError, TypeError, ValueError
         As `load_data` does; faults within a file when its batches come there.
     """
-    rows = min(max(BATCH_BYTES // (8 * wanted.inputs), 1), 1 << 16)
-    path = Path(source).expanduser()
+    rows = _batch_rows(max(wanted.inputs, outputs))
+    path = expanded(source)
     kind = path.suffix.lower()
+    unused: tuple[str, ...] = ()
+    if path.is_dir():
+        raise IsADirectoryError(f"data is {source!r}, a folder; expected a file in it")
     with contextlib.ExitStack() as stack:
         if source == STDIN:
-            reading, batches = tabular.csv_batches(_stdin(), "stdin", wanted, rows)
-            yield Source("stdin", reading.unused, batches)
+            name, file = "stdin", _stdin()
+            stack.callback(file.detach)  # stdin is not ours to close
+            (_, _, _, unused), batches = tabular.csv_batches(file, name, wanted, rows)
         elif kind == ".csv":
-            file = stack.enter_context(path.open(encoding="utf-8-sig", newline=""))
-            reading, batches = tabular.csv_batches(file, path, wanted, rows)
-            yield Source(path.name, reading.unused, batches)
+            name, file = path.name, stack.enter_context(_text(path.open("rb")))
+            (_, _, _, unused), batches = tabular.csv_batches(file, path, wanted, rows)
         elif kind in loading.TABLES:
-            reading, batches = tabular.parquet_batches(path, wanted, rows)
-            yield Source(path.name, reading.unused, batches)
+            name = path.name
+            (_, _, _, unused), batches = tabular.parquet_batches(path, wanted, rows)
         else:
             name, X, y = _arrays(source, path, kind, wanted, data_dir)
-            yield Source(name, (), _parts(X, y, rows))
+            batches = _parts(X, y, rows)
+        yield Source(name, unused, _some(batches, name))
+
+
+def _batch_rows(width: int) -> int:
+    """Return how many rows make a batch.
+
+    Whole blocks: the last bits of a product depend on how many rows it has, and these are the
+    bits that come of all rows at once.
+    """
+    rows = BLOCK_ROWS
+    while rows < MOST_ROWS and 2 * rows * 8 * width <= BATCH_BYTES:
+        rows *= 2
+    return rows
+
+
+def _some(batches: Iterator[Batch], name: str) -> Iterator[Batch]:
+    """Yield the batches; raise if there is no row in them."""
+    rows = 0
+    for batch in batches:
+        rows += len(batch.X)
+        yield batch
+    if not rows:
+        raise ValueError(f"{name} has no rows")
+
+
+def _text(file: BinaryIO) -> io.TextIOWrapper:
+    return io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
 
 
 def _stdin() -> io.TextIOWrapper:
     if sys.stdin is None or sys.stdin.isatty():
+        what = "closed" if sys.stdin is None else "a terminal"
         raise ValueError(
-            "data is '-', that is CSV on stdin, and stdin is a terminal; expected a file in its "
-            "place: fastnet predict MODEL - < rows.csv"
+            f"data is '-', that is CSV on stdin, and stdin is {what}; expected a file in its "
+            f"place: fastnet predict MODEL - < rows.csv"
         )
-    return io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", newline="")
+    return _text(sys.stdin.buffer)
 
 
 def _arrays(
@@ -98,7 +136,10 @@ def _arrays(
         loading.check_is_table(source, "label")
     is_file = path.exists() or bool(kind)
     if is_file and "," not in source and not wanted.needs_label:
-        return path.name, loading.features_in(path), None
+        X = loading.features_in(path)
+        if not X.ndim:
+            raise ValueError(f"{path} has one number; expected rows of features")
+        return path.name, X, None
     data = loading.load_data(source, data_dir=data_dir)
     if data.X_test is None:
         return data.name, data.X_train, data.y_train

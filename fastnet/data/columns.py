@@ -42,8 +42,9 @@ class Layout(NamedTuple):
 
     @property
     def is_named(self) -> bool:
-        """Whether columns are found by their names, in whatever order they stand."""
-        return bool(self.columns) and all(column.name for column in self.columns)
+        """Whether columns are found by their names, all different, in whatever order they stand."""
+        names = {column.name for column in self.columns}
+        return bool(names) and "" not in names and len(names) == len(self.columns)
 
     @property
     def has_text(self) -> bool:

@@ -62,7 +62,7 @@ def read_idx(path: str | os.PathLike[str]) -> Array:
     >>> read_idx("train-images-idx3-ubyte.gz").shape
     (60000, 28, 28)
     """
-    path = Path(path)
+    path = expanded(path)
     with path.open("rb") as raw:
         compressed = raw.read(len(GZIP)) == GZIP
         raw.seek(0)
@@ -76,6 +76,15 @@ def read_idx(path: str | os.PathLike[str]) -> Array:
                 f"{path}: the gzip data is damaged or cut off ({error}); expected a whole file, "
                 f"so fetch or copy it again"
             ) from error
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Return a path with the home folder for ``~``, where there is one."""
+    path = Path(path)
+    try:
+        return path.expanduser()
+    except RuntimeError:  # ~somebody who has none
+        return path
 
 
 def _read(file: IO[bytes] | io.BufferedIOBase, path: Path) -> Array:
@@ -100,7 +109,12 @@ def _read(file: IO[bytes] | io.BufferedIOBase, path: Path) -> Array:
             f"{path}: there is more in the file than its header states; expected {stated} and "
             f"nothing behind"
         )
-    array = np.frombuffer(content, dtype).reshape(shape)
+    try:
+        array = np.frombuffer(content, dtype).reshape(shape)
+    except ValueError as error:  # of no number at all, but with sizes that NumPy does not take
+        raise ValueError(
+            f"{path}: the header states the shape {shape}, which cannot be ({error})"
+        ) from None
     return array.astype(dtype.newbyteorder("="), copy=False)
 
 

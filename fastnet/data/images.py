@@ -7,17 +7,18 @@ LeCun, Cortes, Burges, "The MNIST database of handwritten digits", 1998; Xiao, R
 from __future__ import annotations
 
 import contextlib
-import logging
+import hashlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastnet import atomic
 from fastnet.data.dataset import Dataset
-from fastnet.data.idx import read_idx
+from fastnet.data.idx import expanded, read_idx
 from fastnet.folders import base_folder
 
 DATA_VARIABLE = "FASTNET_DATA_DIR"
@@ -29,6 +30,9 @@ FILES = {
     "X_test": "t10k-images-idx3-ubyte",
     "y_test": "t10k-labels-idx1-ubyte",
 }
+
+CLASSES = 10  # of both sets
+CHUNK = 1 << 16  # bytes of a download that are written at once
 
 
 class ImageSet(NamedTuple):
@@ -83,17 +87,20 @@ def load(images: ImageSet, data_dir: str | os.PathLike[str] | None = None) -> Da
         If a folder is named and lacks a file.
     OSError, ImportError
         If the files have to be downloaded and cannot be: the message says what to put where.
+    TypeError
+        If ``data_dir`` is no path.
     ValueError
-        If a file is damaged, or images and labels are not as many.
+        If a file is damaged, images and labels do not belong together, or labels are not 0 to 9.
     """
-    parts = {part: read_idx(path) for part, path in _paths(images, data_dir).items()}
+    paths = _paths(images, data_dir)
+    parts = {part: read_idx(path) for part, path in paths.items()}
     for stage in ("train", "test"):
-        pictures, labels = parts[f"X_{stage}"], parts[f"y_{stage}"]
-        if pictures.ndim < 2 or labels.ndim != 1 or len(pictures) != len(labels):
-            raise ValueError(
-                f"{images.name}: images of shape {pictures.shape} and labels of shape "
-                f"{labels.shape}; expected one label for each image"
-            )
+        _check_pair(images, parts[f"X_{stage}"], parts[f"y_{stage}"], paths[f"y_{stage}"])
+    if parts["X_train"].shape[1:] != parts["X_test"].shape[1:]:
+        raise ValueError(
+            f"{images.name}: images of shape {parts['X_train'].shape} to train on and of "
+            f"{parts['X_test'].shape} to test on; expected one size of images"
+        )
     return Dataset(
         images.name,
         _flat(parts["X_train"]),
@@ -102,6 +109,29 @@ def load(images: ImageSet, data_dir: str | os.PathLike[str] | None = None) -> Da
         parts["y_test"].astype(np.int64),
         input_scale=1 / 255,
     )
+
+
+def _check_pair(images: ImageSet, pictures: Any, labels: Any, path: Path) -> None:
+    """Raise ValueError unless there is a class for every image."""
+    if pictures.ndim < 2 or labels.ndim != 1 or len(pictures) != len(labels):
+        raise ValueError(
+            f"{images.name}: images of shape {pictures.shape} and labels of shape "
+            f"{labels.shape}; expected one label for each image"
+        )
+    if not pictures.size:
+        raise ValueError(f"{images.name}: images of shape {pictures.shape}; expected some")
+    if pictures.dtype != np.uint8 or labels.dtype != np.uint8:
+        raise ValueError(
+            f"{images.name}: images of {pictures.dtype} and labels of {labels.dtype}; expected "
+            f"bytes, uint8, for both"
+        )
+    outside = np.flatnonzero(labels >= CLASSES)
+    if len(outside):
+        raise ValueError(
+            f"{path}: {len(outside)} label(s) outside 0 to {CLASSES - 1}, the first "
+            f"({labels[outside[0]]}) at row {outside[0]} (counted from 0); expected the labels of "
+            f"{images.name}"
+        )
 
 
 def _flat(pictures: Any) -> Any:
@@ -114,7 +144,9 @@ def _paths(images: ImageSet, data_dir: str | os.PathLike[str] | None) -> dict[st
         named, by = os.environ.get(DATA_VARIABLE, "").strip() or None, DATA_VARIABLE
     if named is None:
         return {part: _downloaded(images, part) for part in FILES}
-    folder = Path(named).expanduser()
+    if not isinstance(named, str | os.PathLike):
+        raise TypeError(f"data_dir is {named!r} ({type(named).__name__}); expected a folder's path")
+    folder = expanded(named)
     for place in (folder / images.name, folder):
         found = {part: _in(place, name) for part, name in FILES.items()}
         if any(found.values()):
@@ -122,7 +154,7 @@ def _paths(images: ImageSet, data_dir: str | os.PathLike[str] | None) -> dict[st
     missing = [name for part, name in FILES.items() if found[part] is None]
     if missing:
         raise FileNotFoundError(
-            f"{images.name} is not in {folder} ({by}): {', '.join(missing)} missing. Put the four "
+            f"{images.name} is not in {place} ({by}): {', '.join(missing)} missing. Put the four "
             f"IDX files there, plain or as .gz, or into {folder / images.name}; or name no folder, "
             f"and they are downloaded"
         )
@@ -140,9 +172,17 @@ def _in(folder: Path, name: str) -> Path | None:
 
 
 def _downloaded(images: ImageSet, part: str) -> Path:
-    """Return a file of the user's cache, which is fetched from the first mirror that has it."""
-    folder = base_folder() / "data" / images.name
-    name = f"{FILES[part]}.gz"
+    """Return a file of the user's cache, which is fetched from the first mirror that has it.
+
+    What lies in the cache is checked each time: a damaged file is fetched again.
+    """
+    path = base_folder() / "data" / images.name / f"{FILES[part]}.gz"
+    try:
+        was_there = path.is_file()
+        if was_there and _sha256(path) == images.hashes[part]:
+            return path
+    except OSError as error:
+        raise _unusable(error, images) from error
     by_hand = (
         f"Download {', '.join(f'{one}.gz' for one in FILES.values())} elsewhere, for example from "
         f"{images.mirrors[0]}, put them into a folder, and name it with data_dir or {DATA_VARIABLE}"
@@ -154,22 +194,54 @@ def _downloaded(images: ImageSet, part: str) -> Path:
             f"{images.name} has to be downloaded, for which the package pooch is not installed: "
             f"python -m pip install 'fastnet-nn[data]'. {by_hand}."
         ) from None
-    failures = []
-    with _quiet(pooch.get_logger()):
-        for mirror in images.mirrors:
-            try:
-                return Path(
-                    pooch.retrieve(
-                        mirror + name,
-                        known_hash=f"sha256:{images.hashes[part]}",
-                        fname=name,
-                        path=folder,
-                        progressbar=_progress(f"{images.name}: {name}"),
-                    )
-                )
-            except (OSError, ValueError) as error:  # no network, refused, or a wrong hash
-                failures.append(f"{mirror}: {_short(error)}")
+    _make_folder(images, path.parent)
+    failures = [f"{path} was there and is damaged"] if was_there else []
+    for mirror in images.mirrors:
+        try:
+            with _progress(f"{images.name}: {path.name}") as bar:
+                fetch = pooch.HTTPDownloader(progressbar=bar, chunk_size=CHUNK)
+                _fetch(fetch, mirror + path.name, path, images.hashes[part])
+        except (OSError, ValueError) as error:  # no network, refused, or a wrong hash
+            if isinstance(error, OSError) and error.filename is not None:  # the disk
+                raise _unusable(error, images) from error
+            failures.append(f"{mirror}: {_short(error)}")
+        else:
+            return path
     raise OSError(f"{images.name} could not be downloaded: {'; '.join(failures)}. {by_hand}.")
+
+
+def _fetch(fetch: Callable[..., Any], address: str, path: Path, expected: str) -> None:
+    """Download a file, which appears whole and with the right hash, or not at all."""
+    with atomic.replacing(path) as file:
+        fetch(address, file, None)
+        file.flush()
+        found = _sha256(Path(file.name))
+        if found != expected:
+            raise ValueError(
+                f"what came has the wrong hash, SHA-256 {found}, expected {expected}; it is not "
+                f"kept"
+            )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _make_folder(images: ImageSet, folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unusable(error, images) from error
+
+
+def _unusable(error: OSError, images: ImageSet) -> OSError:
+    """Return an error, of the same class, for a cache that cannot be read or written."""
+    advice = (
+        f"{images.name} is kept in fastnet's cache folder: make room or allow writing there, name "
+        f"another folder with FASTNET_CACHE_DIR, or one that has the files with {DATA_VARIABLE}"
+    )
+    return OSError(error.errno, f"{error.strerror}. {advice}", error.filename)
 
 
 def _short(error: Exception) -> str:
@@ -181,18 +253,16 @@ def _short(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _quiet(logger: logging.Logger) -> Iterator[None]:
-    before = logger.level
-    logger.setLevel(logging.ERROR)
+def _progress(title: str) -> Iterator[Any]:
+    """Yield a bar on stderr for pooch to move on, or False where nobody watches."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield False
+        return
+    bar = _Bar(title)
     try:
-        yield
+        yield bar
     finally:
-        logger.setLevel(before)
-
-
-def _progress(title: str) -> Any:
-    """Return a bar on stderr for pooch to move on, or False where nobody watches."""
-    return _Bar(title) if sys.stderr is not None and sys.stderr.isatty() else False
+        bar.close()
 
 
 class _Bar:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,11 +15,11 @@ from typing import Any, Literal
 import numpy as np
 
 from fastnet import naming
-from fastnet.data import images, tabular
+from fastnet.data import arrays, images, tabular
 from fastnet.data.columns import is_frame
 from fastnet.data.dataset import Dataset
 from fastnet.data.digits import digits
-from fastnet.data.idx import read_idx
+from fastnet.data.idx import expanded, read_idx
 
 Array = np.ndarray[Any, np.dtype[Any]]
 DataDir = str | os.PathLike[str] | None
@@ -36,6 +39,18 @@ TRAINING_KEYS = (
     *(("images", "labels"), ("data", "target")),
 )
 TEST_KEYS = (("X_test", "y_test"), ("x_test", "y_test"))
+
+# What reads the header of an NPY file, by its version; the next is for columns that have names
+# in other letters than those of Latin-1.
+HEADERS: dict[Any, Callable[[Any], Any]] = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+# What NumPy and zipfile raise for damaged files; RuntimeError is for those with a password.
+DAMAGED = (
+    *(ValueError, TypeError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error),
+    *(KeyError, OverflowError, RuntimeError, SyntaxError, tokenize.TokenError),
+)
 
 
 def load_data(
@@ -88,21 +103,27 @@ def load_data(
     if label is not None or one_hot:
         check_is_table(source, "label" if label is not None else "one_hot")
     if hasattr(source, "data") and hasattr(source, "target"):
-        return _of_pair("bunch", source.data, source.target)
+        return _of_bunch(source)
     if isinstance(source, str) and source in KNOWN:
         return KNOWN[source](data_dir)
     if isinstance(source, tuple | list):
         if len(source) != 2:
             raise ValueError(f"data has {len(source)} parts; expected two files, X and y")
-        return _of_files(*(Path(part).expanduser() for part in source))
+        for part in source:
+            if not isinstance(part, str | os.PathLike):
+                raise TypeError(
+                    f"data has a {type(part).__name__} in it; expected two files, X and y, or "
+                    f"your own arrays: train(X, y)"
+                )
+        return _of_files(*map(expanded, source))
     if not isinstance(source, str | os.PathLike):
         raise TypeError(
             f"data is a {type(source).__name__}; expected a name, a file, two files, a data frame "
             f"or a bunch"
         )
-    path = Path(source).expanduser()
+    path = expanded(source)
     if not path.exists() and isinstance(source, str) and source.count(",") == 1:
-        return _of_files(*(Path(part.strip()).expanduser() for part in source.split(",")))
+        return _of_files(*(expanded(part.strip()) for part in source.split(",")))
     return _of_file(path, str(source), label, one_hot)
 
 
@@ -146,19 +167,48 @@ def _of_table(name: str, table: tabular.Table) -> Dataset:
     return Dataset(name, table.X, table.y, None, None, layout=table.layout)
 
 
-def _of_pair(name: str, X: Any, y: Any) -> Dataset:
-    features, targets = np.asarray(X), np.asarray(y)
-    if not features.ndim or not targets.ndim or len(features) != len(targets):
+def _of_bunch(bunch: Any) -> Dataset:
+    """Return what scikit-learn hands over: arrays, or a data frame and a series."""
+    y = _as_array(bunch.target, "bunch.target")
+    if not is_frame(bunch.data):
+        return _of_pair("bunch", _as_array(bunch.data, "bunch.data"), y)
+    X, layout = tabular.from_features(bunch.data, "bunch.data")
+    return _of_pair("bunch", X, y)._replace(layout=layout)
+
+
+def _of_pair(name: str, X: Array, y: Array) -> Dataset:
+    if not X.ndim or not y.ndim or len(X) != len(y):
         raise ValueError(
-            f"{name}: features of shape {features.shape} and targets of shape {targets.shape}; "
-            f"expected as many of one as of the other"
+            f"{name}: features of shape {X.shape} and targets of shape {y.shape}; expected as "
+            f"many of one as of the other"
         )
-    return Dataset(name, _flat(features), targets, None, None)
+    if not X.size:
+        raise ValueError(
+            f"{name}: features of shape {X.shape}; expected at least one row and one feature"
+        )
+    if X.dtype.kind not in "biuf":
+        raise TypeError(
+            f"{name}: features have dtype {X.dtype}; expected real numbers: encode text as "
+            f"numbers, and leave out what is none"
+        )
+    return Dataset(name, _flat(X), y, None, None)
+
+
+def _as_array(values: Any, name: str) -> Array:
+    arrays.refuse_sparse_and_masked(values, name)
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} cannot become an array ({error}); expected rows of equal length"
+        ) from None
 
 
 def _flat(features: Array) -> Array:
     """Return one row per sample: images of several dimensions are laid out flat."""
-    return features.reshape(len(features), -1) if features.ndim > 2 else features
+    if features.ndim <= 2:
+        return features
+    return features.reshape(len(features), math.prod(features.shape[1:]))
 
 
 def _of_files(first: Path, second: Path) -> Dataset:
@@ -182,7 +232,7 @@ def features_in(path: Path) -> Array:
                     f"it has {', '.join(archive.files) or 'nothing'}; expected one of "
                     f"{', '.join(names)}"
                 )
-            return _flat(archive[name])
+            return _flat(_member(archive, name))
     return _flat(_array(path, "r"))
 
 
@@ -190,10 +240,36 @@ def _array(path: Path, memory: Literal["r"] | None = None) -> Array:
     if path.suffix.lower() != ".npy":
         return read_idx(path)
     try:
+        with path.open("rb") as file:
+            _check_size(file, path.stat().st_size)
         array: Array = np.load(path, mmap_mode=memory, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except DAMAGED as error:
         raise ValueError(f"{path} cannot be read as an array: {_plain(error)}") from None
     return array
+
+
+def _check_size(file: Any, size: int) -> None:
+    """Raise ValueError unless an NPY file of ``size`` bytes has what its header states.
+
+    NumPy makes room for the array before it reads: a few bytes could ask for any amount.
+    """
+    version = np.lib.format.read_magic(file)
+    if version not in HEADERS:
+        raise ValueError(f"it is of version {version} of the format; expected (1, 0) or (2, 0)")
+    shape, _, dtype = HEADERS[version](file)
+    if dtype.hasobject:
+        raise ValueError(
+            "it holds Python objects, which are not opened; save numbers or text instead"
+        )
+    if dtype.names is not None:
+        raise ValueError(f"its columns have names, {dtype.names}; expected numbers or text alone")
+    begins = file.tell()
+    stated = math.prod(shape) * dtype.itemsize
+    if size - begins != stated:
+        raise ValueError(
+            f"it has {size - begins} bytes of data; expected {stated} bytes of {dtype} in the "
+            f"shape {shape}, as its header states"
+        )
 
 
 def _of_archive(path: Path) -> Dataset:
@@ -209,28 +285,67 @@ def _of_archive(path: Path) -> Dataset:
     if test is None:
         return whole
     held = _of_pair(f"{path.name}, test", *test)
+    _check_test(whole, held)
     return whole._replace(X_test=held.X_train, y_test=held.y_train)
+
+
+def _check_test(train: Dataset, test: Dataset) -> None:
+    """Raise before the training what would else come up after it, when rows are tested."""
+    X, y = test.X_train, test.y_train
+    if X.shape[1:] != train.X_train.shape[1:] or y.shape[1:] != train.y_train.shape[1:]:
+        raise ValueError(
+            f"{test.name}: features of shape {X.shape} and targets of shape {y.shape}; expected "
+            f"columns as in those to train on, {train.X_train.shape} and {train.y_train.shape}"
+        )
+    arrays.require_finite(X, f"{test.name}: X")
+    if y.ndim > 1 or {y.dtype.kind, train.y_train.dtype.kind} & {"f", "O"}:
+        return
+    strange = np.setdiff1d(y, train.y_train)
+    if len(strange):
+        raise ValueError(
+            f"{test.name}: y has {strange[0].item()!r}, which is no class of the rows to train on; "
+            f"expected the same classes in both"
+        )
 
 
 @contextlib.contextmanager
 def _archive(path: Path) -> Iterator[Any]:
     """Open an NPZ file; what is wrong with it is said with its name."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            yield archive
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} cannot be read: {_plain(error)}") from None
+    with path.open("rb") as file:
+        try:
+            if not zipfile.is_zipfile(file):
+                raise ValueError("it is no archive of arrays; expected what numpy.savez writes")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                yield archive
+        except (*DAMAGED, OSError) as error:
+            raise ValueError(f"{path} cannot be read: {_plain(error)}") from None
 
 
 def _pair_in(archive: Any, known: tuple[tuple[str, str], ...]) -> tuple[Array, Array] | None:
     for X, y in known:
         if X in archive.files and y in archive.files:
-            return archive[X], archive[y]
+            return _member(archive, X), _member(archive, y)
     return None
 
 
-def _plain(error: Exception) -> str:
+def _member(archive: Any, name: str) -> Array:
+    """Return an array of an archive whose sizes were compared first."""
+    entries = archive.zip.namelist()
+    entry = archive.zip.getinfo(f"{name}.npy" if f"{name}.npy" in entries else name)
+    try:
+        with archive.zip.open(entry) as file:
+            _check_size(file, entry.file_size)
+        array: Array = archive[name]
+    except DAMAGED as error:
+        raise ValueError(f"{name}: {_plain(error)}") from None
+    return array
+
+
+def _plain(error: BaseException) -> str:
     text = str(error) or type(error).__name__
-    if "allow_pickle" in text:
-        return "it holds Python objects, which are not opened; save numbers or text instead"
-    return text
+    if isinstance(error, MemoryError):
+        return f"it does not fit into memory ({text})"
+    if isinstance(error, SyntaxError | tokenize.TokenError):
+        return f"its header is damaged ({text})"
+    return text.split("\n")[0]

@@ -59,6 +59,21 @@ class Preparation:
         """Whether shift and scale are known."""
         return self.shift is not None
 
+    @property
+    def numbers(self) -> tuple[Array, Array]:
+        """Shift and scale.
+
+        Raises
+        ------
+        ValueError
+            If nothing was learned yet.
+        """
+        if self.shift is None or self.scale is None:
+            raise ValueError(
+                f"the preparation {self.kind!r} has learned nothing yet; train the network first"
+            )
+        return self.shift, self.scale
+
     def learn(self, X: Array) -> Preparation:
         """Return the preparation with shift and scale of these rows.
 
@@ -101,16 +116,13 @@ class Preparation:
         ValueError
             If nothing was learned yet, or if a result does not fit the dtype.
         """
-        if self.shift is None or self.scale is None:
-            raise ValueError(
-                f"the preparation {self.kind!r} has learned nothing yet; train the network first"
-            )
+        shift, scale = self.numbers
         result = np.empty(X.shape, dtype)
         with np.errstate(over="ignore", invalid="ignore"):
             for first in range(0, len(X), BLOCK):
                 block = X[first : first + BLOCK].astype(np.float64)
-                block -= self.shift
-                block *= self.scale
+                block -= shift
+                block *= scale
                 result[first : first + BLOCK] = block
         arrays.require_finite(result, f"{name}, prepared by {self.kind!r},")
         return result

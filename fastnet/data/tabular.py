@@ -8,25 +8,32 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import itertools
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 import numpy as np
 
-from fastnet.data.columns import Column, Layout
+from fastnet.data.columns import Column, Layout, layout_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+# What may stand between fields in place of commas.
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 # What a column of labels is called where nobody says.
 USUAL_LABELS = ("label", "target", "class", "y")
 INSTALL = "python -m pip install 'fastnet-nn[data]'"
 # Beyond this, a column of text holds names or sentences, and every row would be a category.
 MOST_CATEGORIES = 1000
+# How pandas' column of row numbers is called, once it was written to a file and read again.
+INDEX_NAMES = ("", "Unnamed: 0")
+LONGEST_SHOWN = 60  # characters of a text or a name, in a message
 
 
 class Table(NamedTuple):
@@ -65,7 +72,10 @@ def read_csv(path: Path, label: str | int | None, one_hot: Sequence[str | int] =
 
 def read_parquet(path: Path, label: str | int | None, one_hot: Sequence[str | int] = ()) -> Table:
     """Return the table in a Parquet file; see `read_csv` for the arguments."""
-    return from_frame(_parquet(path).read().to_pandas(), label, str(path), one_hot)
+    file = _parquet(path)
+    with _damaged_parquet(path):
+        frame = file.read().to_pandas()
+    return from_frame(frame, label, str(path), one_hot)
 
 
 def from_frame(
@@ -76,6 +86,12 @@ def from_frame(
     place = _label_place(names, label, source, has_header=True)
     coded = _places(names, one_hot, source, "one_hot")
     return _table(_numbered(frame), place, coded, names, _Frame(source, names))
+
+
+def from_features(frame: pd.DataFrame, source: str) -> tuple[Array, Layout]:
+    """Return the features in a data frame that has no labels, and what its columns are."""
+    X = frame_features(frame, Layout(), frame.shape[1], source)
+    return X, layout_of(frame)
 
 
 class Batch(NamedTuple):
@@ -172,8 +188,14 @@ def parquet_batches(path: Path, wanted: Wanted, rows: int) -> tuple[Reading, Ite
 
     def batches() -> Iterator[Batch]:
         first = 0
-        for part in file.iter_batches(batch_size=rows):
-            frame = part.to_pandas()
+        parts = file.iter_batches(batch_size=rows)
+        while True:
+            with _damaged_parquet(path):
+                part = next(parts, None)
+                # What pandas calls an index is a column here, as in the names.
+                frame = None if part is None else part.to_pandas(ignore_metadata=True)
+            if frame is None:
+                break
             yield _batch(_numbered(frame), reading, _Frame(str(path), names), first)
             first += len(frame)
 
@@ -205,8 +227,11 @@ class _Frame:
     def line(self, row: int) -> str:
         return f"{self.source}: row {row}"
 
-    def where(self, row: int, column: int) -> str:
-        return f"{self.line(row)}, column {self.names[column]!r}"
+    def column(self, place: int) -> str:
+        return f"{self.source}: column {_cut(self.names[place])}"
+
+    def where(self, row: int, place: int) -> str:
+        return f"{self.line(row)}, column {_cut(self.names[place])}"
 
 
 class _Sheet(_Frame):
@@ -218,16 +243,11 @@ class _Sheet(_Frame):
         try:
             first = next(csv.reader(self._seen), [])
         except UnicodeDecodeError as error:
-            raise ValueError(f"{source} is no text in UTF-8 ({error.reason}); convert it") from None
+            raise ValueError(_no_text(source, error)) from None
         except csv.Error as error:
             raise ValueError(f"{source} cannot be read as a table: {error}") from None
-        if not first:
-            raise ValueError(f"{source}: the file is empty, or its first line is")
-        if len(first) == 1 and ";" in first[0]:
-            raise ValueError(
-                f"{source}: fields are separated by semicolons; expected commas between"
-            )
-        self.has_header = not all(map(_is_number, first))
+        self.has_header = not _is_of_numbers(first)
+        _check_first_line(first, source, has_header=self.has_header)
         names = (
             [name.strip() for name in first]
             if self.has_header
@@ -236,7 +256,12 @@ class _Sheet(_Frame):
         super().__init__(str(source), names)
 
     def line(self, row: int) -> str:
-        return f"{self.source}: line {row + (2 if self.has_header else 1)}"
+        """Return where a row begins: texts in quotes may have several lines."""
+        number = record = row + (1 if self.has_header else 0)
+        with contextlib.suppress(csv.Error, UnicodeDecodeError):
+            lines = (line for line, _ in self._seen.records())
+            number = next(itertools.islice(lines, record, None), number + 1) - 1
+        return f"{self.source}: line {number + 1}"
 
     def frame(self, texts: Sequence[int]) -> pd.DataFrame:
         """Return all rows; in the columns ``texts``, numbers are texts, too."""
@@ -244,7 +269,23 @@ class _Sheet(_Frame):
             frame = self._pandas.read_csv(self._seen.again(), **self._options(texts))
         if not len(frame):
             raise ValueError(self._empty())
+        self._check_header(frame)
         return frame
+
+    def _check_header(self, frame: pd.DataFrame) -> None:
+        """Raise ValueError if the first line is one of the rows."""
+        if not self.has_header or not any(map(_is_number, self.names)):
+            return
+        for place, dtype in enumerate(frame.dtypes):
+            if _is_plain(dtype):
+                continue
+            again = np.flatnonzero(frame[place].astype(str).str.strip() == self.names[place])
+            if len(again):
+                raise ValueError(
+                    f"{self.line(int(again[0]))} has {_cut(self.names[place])} in column {place} "
+                    f"(counted from 0), and so has the first line, beside numbers: it seems to be "
+                    f"a row and no header; put a line with the columns' names before it"
+                )
 
     def frames(self, rows: int, texts: Sequence[int]) -> Iterator[tuple[int, pd.DataFrame]]:
         """Yield the position of the first row and the rows, so many at a time; see `frame`."""
@@ -258,6 +299,8 @@ class _Sheet(_Frame):
                     frame = next(reader, None)
                 if frame is None or not len(frame):
                     break
+                if not first:
+                    self._check_header(frame)
                 yield first, frame.reset_index(drop=True)
                 first += len(frame)
         if not first:
@@ -284,24 +327,35 @@ class _Sheet(_Frame):
         except errors.EmptyDataError:
             raise ValueError(self._empty()) from None
         except errors.ParserWarning:
-            raise ValueError(self._long_row()) from None
-        except (errors.ParserError, UnicodeDecodeError) as error:
+            said = f"{self.source}: a row is longer than the first line of {len(self.names)} fields"
+            raise ValueError(self._long_row(said)) from None
+        except UnicodeDecodeError as error:
+            raise ValueError(_no_text(self.source, error)) from None
+        except errors.ParserError as error:
+            cause = self._seen.error
+            if isinstance(cause, UnicodeDecodeError):
+                raise ValueError(_no_text(self.source, cause)) from None
+            if cause is not None:
+                raise cause from None
             reason = str(error).strip().removeprefix("Error tokenizing data. C error: ")
-            raise ValueError(f"{self.source} cannot be read as a table: {reason}") from None
+            said = f"{self.source} cannot be read as a table: {reason}"
+            is_long = reason.startswith("Expected ") and " fields in line " in reason
+            raise ValueError(self._long_row(said) if is_long else said) from None
 
     def _empty(self) -> str:
         return f"{self.source}: there is a header and no row"
 
-    def _long_row(self) -> str:
+    def _long_row(self, otherwise: str) -> str:
         """Return which row has too many fields, if the file can be read once more."""
         columns = len(self.names)
-        for number, row in self._seen.records():
-            if len(row) > columns:
-                return (
-                    f"{self.source}: line {number} has {len(row)} fields, and the first line has "
-                    f"{columns}"
-                )
-        return f"{self.source}: a row is longer than the first line, which has {columns} fields"
+        with contextlib.suppress(csv.Error, UnicodeDecodeError):
+            for number, row in self._seen.records():
+                if len(row) > columns:
+                    return (
+                        f"{self.source}: line {number} has {len(row)} fields, and the first line "
+                        f"has {columns}"
+                    )
+        return otherwise
 
 
 class _Seen:
@@ -311,6 +365,8 @@ class _Seen:
         self._file = file
         self._lines: list[str] = []
         self._text = ""
+        # What went wrong while pandas read, Ctrl-C too: it says itself only that something did.
+        self.error: BaseException | None = None
 
     def __iter__(self) -> _Seen:
         return self
@@ -329,17 +385,23 @@ class _Seen:
 
     def read(self, size: int = -1) -> str:
         if not self._text:
-            return self._file.read(size)
+            try:
+                return self._file.read(size)
+            except BaseException as error:
+                self.error = error
+                raise
         end = len(self._text) if size < 0 else size
         part, self._text = self._text[:end], self._text[end:]
         return part
 
     def records(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield line number and fields of all records, or of none if there is no going back."""
+        """Yield first line and fields of all records, or of none if there is no going back."""
         if self._file.seekable():
             self._file.seek(0)
+            number = 1
             for row in (reader := csv.reader(self._file)):
-                yield reader.line_num, row
+                yield number, row
+                number = reader.line_num + 1
 
 
 def _pandas(source: str | Path) -> Any:
@@ -355,15 +417,24 @@ def _pandas(source: str | Path) -> Any:
 def _parquet(path: Path) -> Any:
     _pandas(path)
     try:
-        from pyarrow import ArrowException, parquet
+        from pyarrow import parquet
     except ImportError:
         raise ImportError(
             f"{path}: to read Parquet the package pyarrow is needed: python -m pip install pyarrow"
         ) from None
-    try:
+    with path.open("rb"), _damaged_parquet(path):  # a file that is not there says so itself
         return parquet.ParquetFile(path)
-    except ArrowException as error:
-        raise ValueError(f"{path} cannot be read as Parquet: {error}") from None
+
+
+@contextlib.contextmanager
+def _damaged_parquet(path: Path) -> Iterator[None]:
+    from pyarrow import ArrowException
+
+    try:
+        yield
+    except (ArrowException, OSError, ValueError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(f"{path} cannot be read as Parquet: {reason}") from None
 
 
 def _is_number(text: str) -> bool:
@@ -372,6 +443,40 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_of_numbers(fields: list[str]) -> bool:
+    """Whether a line is a row of numbers, some of which may be missing."""
+    return all(_is_number(field) or not field.strip() for field in fields) and any(
+        map(_is_number, fields)
+    )
+
+
+def _check_first_line(fields: list[str], source: str | Path, *, has_header: bool) -> None:
+    """Raise ValueError if the first line of a file is not that of a table."""
+    if not fields:
+        raise ValueError(f"{source}: the file is empty, or its first line is")
+    if any("\0" in field for field in fields):
+        raise ValueError(
+            f"{source}: the first line has null characters; expected a table as text in UTF-8: "
+            f"save or convert it so"
+        )
+    for mark, name in SEPARATORS.items():
+        if len(fields) == 1 and mark in fields[0]:
+            raise ValueError(f"{source}: fields are separated by {name}; expected commas between")
+    if not has_header and len(fields) > 2 and fields == list(map(str, range(len(fields)))):
+        raise ValueError(
+            f"{source}: the first line counts the columns, 0 to {len(fields) - 1}, as pandas names "
+            f"columns that have no name; remove it, or, if it is a row, put a line with names "
+            f"before it"
+        )
+
+
+def _no_text(source: str | Path, error: UnicodeDecodeError) -> str:
+    wrong = error.object[error.start : error.end].hex(" ")
+    return (
+        f"{source} is no text in UTF-8 ({error.reason}: {wrong}); convert it, or save it as UTF-8"
+    )
 
 
 # -- which column is which ------------------------------------------------------------------------
@@ -419,15 +524,33 @@ def _place(names: list[str], wanted: Any, source: str | Path, argument: str) -> 
         return wanted % len(names)
     if not isinstance(wanted, str):
         raise TypeError(f"{argument} is {wanted!r}; expected a column's name or its position")
-    places = [place for place, name in enumerate(names) if name == wanted]
-    if len(places) != 1:
-        found = "no column is" if not places else f"{len(places)} columns are"
-        raise ValueError(f"{source}: {found} called {wanted!r}; the columns are {_shown(names)}")
-    return places[0]
+    count = names.count(wanted)
+    if count != 1:
+        found = "no column is" if not count else f"{count} columns are"
+        raise ValueError(
+            f"{source}: {found} called {_cut(wanted)}; the columns are {_shown(names)}"
+        )
+    return names.index(wanted)
+
+
+def _named_places(names: list[str], wanted: Sequence[Column], source: str | Path) -> list[int]:
+    """Return where the columns stand; fast also for very many."""
+    counts = Counter(names)
+    where = {name: place for place, name in enumerate(names) if counts[name] == 1}
+    for column in wanted:
+        if column.name not in where:
+            _place(names, column.name, source, "a feature")
+    return [where[column.name] for column in wanted]
 
 
 def _shown(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names[:8])) + (", ..." if len(names) > 8 else "")
+    return ", ".join(map(_cut, names[:8])) + (", ..." if len(names) > 8 else "")
+
+
+def _cut(value: object) -> str:
+    """Return how a value is written, not all of it if it is long."""
+    shown = repr(value[: LONGEST_SHOWN + 1] if isinstance(value, str) else value)
+    return shown if len(shown) <= LONGEST_SHOWN + 2 else f"{shown[:LONGEST_SHOWN]}..."
 
 
 def _reading(names: list[str], wanted: Wanted, source: str | Path, *, named: bool) -> Reading:
@@ -435,12 +558,12 @@ def _reading(names: list[str], wanted: Wanted, source: str | Path, *, named: boo
     layout = wanted.layout
     label_place = None
     if wanted.label is None and named and layout.label in names:
-        label_place = names.index(layout.label)
+        label_place = _place(names, layout.label, source, "label")
     elif wanted.label is not None or wanted.needs_label:
         label_place = _label_place(names, wanted.label, source, has_header=named)
     columns = layout.columns or (Column(""),) * wanted.inputs
     if named and layout.is_named:
-        places = [_place(names, column.name, source, "a feature") for column in columns]
+        places = _named_places(names, columns, source)
     else:
         places = [place for place in range(len(names)) if place != label_place]
         if len(places) != len(columns):
@@ -468,18 +591,18 @@ def _table(
     if not len(frame) or len(names) < 2:
         raise ValueError(f"{at.source}: expected rows, and a column beside the labels")
     if label in coded:
-        raise ValueError(f"{at.source}: the labels' column {names[label]!r} is in one_hot, too")
+        raise ValueError(f"{at.source}: the labels' column {_cut(names[label])} is in one_hot, too")
     places = [place for place in range(len(names)) if place != label]
-    _refuse_gaps(frame, at, 0)
+    if label:
+        _refuse_index(frame, at)
+    _refuse_gaps(frame, [*places, label], at, 0)
     is_nameless = isinstance(at, _Sheet) and not at.has_header
+    texts = {place: _categories(frame[place], at, place) for place in coded}
     columns = tuple(
-        Column("" if is_nameless else names[place], _categories(frame[place], at, place))
-        if place in coded
-        else Column("" if is_nameless else names[place])
-        for place in places
+        Column("" if is_nameless else names[place], texts.get(place, ())) for place in places
     )
-    X, y = _batch(frame, Reading(places, columns, label, ()), at, 0)
-    assert y is not None
+    X = _features(frame, Reading(places, columns, label, ()), at, 0)
+    y = _labels(frame[label], at, label, 0)
     return Table(X, y, Layout(columns, "" if is_nameless else names[label]))
 
 
@@ -487,7 +610,7 @@ def _categories(values: pd.Series[Any], at: _Frame, place: int) -> tuple[str, ..
     found = sorted(values.astype(str).unique())
     if len(found) > MOST_CATEGORIES:
         raise ValueError(
-            f"{at.source}: column {at.names[place]!r} has {len(found):,} different texts; expected "
+            f"{at.column(place)} has {len(found):,} different texts; expected "
             f"at most {MOST_CATEGORIES:,} to make a feature of each: drop it, or join some"
         )
     return tuple(found)
@@ -495,61 +618,145 @@ def _categories(values: pd.Series[Any], at: _Frame, place: int) -> tuple[str, ..
 
 def _batch(frame: pd.DataFrame, reading: Reading, at: _Frame, first: int) -> Batch:
     """Return features and labels of rows whose columns are numbered; ``first`` is the first row."""
-    places, label = reading.places, reading.label
-    used = places if label is None else [*places, label]
-    _refuse_gaps(frame[used] if len(used) < frame.shape[1] else frame, at, first)
-    y = None if label is None else frame[label].to_numpy()
-    if y is not None and y.dtype.kind == "O":
-        y = y.astype(str)
-    for place, column in zip(places, reading.columns, strict=True):
-        if not column.categories:
-            _make_numbers(frame, place, at, first)
-    if not any(column.categories for column in reading.columns):
-        return Batch(_compact(frame[places].to_numpy()), y)
-    parts = [
-        _coded(frame[place], column.categories, at, place, first)
-        if column.categories
-        else frame[[place]].to_numpy()
-        for place, column in zip(places, reading.columns, strict=True)
-    ]
-    return Batch(_compact(np.hstack(parts)), y)
+    label = reading.label
+    _refuse_gaps(frame, reading.places if label is None else [*reading.places, label], at, first)
+    y = None if label is None else _labels(frame[label], at, label, first)
+    return Batch(_features(frame, reading, at, first), y)
 
 
-def _refuse_gaps(frame: pd.DataFrame, at: _Frame, first: int) -> None:
-    gaps = frame.select_dtypes(exclude="integer").isna()  # whole numbers have none
-    mask = gaps.to_numpy()
+def _is_plain(dtype: Any) -> bool:
+    """Whether it is NumPy's, of numbers without room for gaps."""
+    return isinstance(dtype, np.dtype) and dtype.kind in "biu"
+
+
+def _refuse_index(frame: pd.DataFrame, at: _Frame) -> None:
+    """Raise ValueError for a first column that came of writing a frame with its row numbers."""
+    if at.names[0] not in INDEX_NAMES or not _is_plain(frame[0].dtype):
+        return
+    if np.array_equal(frame[0], np.arange(len(frame))):
+        raise ValueError(
+            f"{at.source}: the first column, {_cut(at.names[0])}, only counts the rows, as pandas "
+            f"writes it: write the table with to_csv(..., index=False), or remove the column"
+        )
+
+
+def _refuse_gaps(frame: pd.DataFrame, places: list[int], at: _Frame, first: int) -> None:
+    kinds = dict(enumerate(frame.dtypes))
+    suspects = [place for place in places if not _is_plain(kinds[place])]
+    suspects = [place for place in suspects if not _is_finite(frame[place])]
+    mask = frame[suspects].isna().to_numpy(dtype=bool)
     if not mask.any():
         return
     row, place = (int(i) for i in np.argwhere(mask)[0])
     if frame.iloc[row].isna().all():
         raise ValueError(f"{at.line(first + row)} is empty")
     raise ValueError(
-        f"{at.where(first + row, int(gaps.columns[place]))} has no value; fill gaps or drop such "
-        f"rows first"
+        f"{at.where(first + row, suspects[place])} has no value; fill gaps or drop such rows first"
     )
 
 
-def _make_numbers(frame: pd.DataFrame, place: int, at: _Frame, first: int) -> None:
-    """Turn a column of texts into the numbers that they are."""
+def _is_finite(values: pd.Series[Any]) -> bool:
+    """Whether these are floats, none of them NaN or infinite; a finite sum tells it."""
+    if not isinstance(values.dtype, np.dtype) or values.dtype.kind != "f":
+        return False
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(values.to_numpy().sum()))
+
+
+def _features(frame: pd.DataFrame, reading: Reading, at: _Frame, first: int) -> Array:
+    """Return (rows, features): whole numbers from 0 to 255 as bytes, as in tables of images."""
+    parts = [
+        _coded(frame[place], column.categories, at, place, first)
+        if column.categories
+        else _numbers(frame[place], at, place, first)[np.newaxis]
+        for place, column in zip(reading.places, reading.columns, strict=True)
+    ]
+    dtype = np.dtype(np.uint8) if all(map(_fits_bytes, parts)) else np.result_type(*parts)
+    # Column by column, as they lie in the frame: a frame as a whole would be copied twice.
+    across = np.empty((sum(map(len, parts)), len(frame)), dtype)
+    end = 0
+    for part in parts:
+        across[end : end + len(part)] = part
+        end += len(part)
+    return np.ascontiguousarray(across.T)
+
+
+def _fits_bytes(part: Array) -> bool:
+    if part.dtype == np.uint8:
+        return True
+    return part.dtype.kind in "biu" and bool(part.min() >= 0 and part.max() <= 255)
+
+
+def _labels(values: pd.Series[Any], at: _Frame, place: int, first: int) -> Array:
+    """Return labels as numbers or as text, in an array of their own."""
+    _refuse_times(values, at, place)
+    labels = np.array(values)
+    if labels.dtype.kind != "O":
+        return _finite(labels, at, place, first)
+    kinds = {isinstance(label, str | bytes) for label in labels}
+    if len(kinds) > 1:
+        raise ValueError(
+            f"{at.column(place)} mixes text and numbers; expected labels of "
+            f"one kind: convert them, as in frame[{_cut(at.names[place])}].astype(str)"
+        )
+    if True in kinds:
+        return labels.astype(str)
+    return _numbers(values, at, place, first)
+
+
+def _numbers(values: pd.Series[Any], at: _Frame, place: int, first: int) -> Array:
+    """Return the numbers in a column, also those that are written as text."""
+    _refuse_times(values, at, place)
+    numbers = np.asarray(values)
+    if numbers.dtype.kind not in "biuf":
+        numbers = _parsed(values, at, place, first)
+    return _finite(numbers, at, place, first)
+
+
+def _parsed(values: pd.Series[Any], at: _Frame, place: int, first: int) -> Array:
     import pandas
 
-    if pandas.api.types.is_numeric_dtype(frame[place]):
-        return
-    numbers = pandas.to_numeric(frame[place], errors="coerce")
+    objects = pandas.Series(np.asarray(values, dtype=object))
+    numbers = pandas.to_numeric(objects, errors="coerce")
     wrong = np.flatnonzero(numbers.isna())
-    if len(wrong):
-        row = int(wrong[0])
+    if len(wrong) or numbers.dtype.kind not in "biuf":
+        row = int(wrong[0]) if len(wrong) else 0
         raise ValueError(
-            f"{at.where(first + row, place)} is {frame[place].iloc[row]!r}, which is no number; "
+            f"{at.where(first + row, place)} is {_cut(objects.iloc[row])}, which is no number; "
             f"make features of its texts with one_hot, or drop the column"
         )
-    frame[place] = numbers
+    parsed: Array = numbers.to_numpy()
+    return parsed
+
+
+def _refuse_times(values: pd.Series[Any], at: _Frame, place: int) -> None:
+    """Raise ValueError for dates and times, whose numbers would depend on their unit."""
+    dtype: Any = values.dtype
+    if getattr(dtype, "kind", "") in ("M", "m") or str(dtype).startswith("period"):
+        raise ValueError(
+            f"{at.column(place)} has dates or times ({dtype}); make numbers "
+            f"of them, such as days since the first, or drop the column"
+        )
+
+
+def _finite(numbers: Array, at: _Frame, place: int, first: int) -> Array:
+    if numbers.dtype.kind == "c":
+        raise ValueError(f"{at.column(place)} has complex numbers; expected real ones")
+    if numbers.dtype.kind == "f":
+        infinite = np.flatnonzero(np.isinf(numbers))
+        if len(infinite):
+            row = int(infinite[0])
+            raise ValueError(
+                f"{at.where(first + row, place)} is {numbers[row]}, too large or infinite; replace "
+                f"it or drop such rows"
+            )
+    return numbers
 
 
 def _coded(
     values: pd.Series[Any], categories: tuple[str, ...], at: _Frame, place: int, first: int
 ) -> Array:
-    """Return (rows, categories): 1 where a row has the text, else 0."""
+    """Return (categories, rows): 1 where a row has the text, else 0."""
     texts = values.astype(str).to_numpy(dtype=object)
     known = {text: number for number, text in enumerate(categories)}
     codes = np.fromiter((known.get(text, -1) for text in texts), np.intp, len(texts))
@@ -557,13 +764,7 @@ def _coded(
     if len(strange):
         row = int(strange[0])
         raise ValueError(
-            f"{at.where(first + row, place)} is {texts[row]!r}, which was not there in training; "
-            f"it knows {_shown(categories)}"
+            f"{at.where(first + row, place)} is {_cut(texts[row])}, which was not there in "
+            f"training; it knows {_shown(categories)}"
         )
-    return np.eye(len(categories), dtype=np.uint8)[codes]
-
-
-def _compact(X: Array) -> Array:
-    """Return whole numbers from 0 to 255 as bytes, which they are in tables of images."""
-    is_bytes = X.dtype.kind in "biu" and X.min() >= 0 and X.max() <= 255
-    return np.ascontiguousarray(X, np.uint8 if is_bytes else None)
+    return np.eye(len(categories), dtype=np.uint8)[:, codes]

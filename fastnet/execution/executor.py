@@ -84,6 +84,25 @@ class Snapshot(NamedTuple):
     step: int
 
 
+class Position(NamedTuple):
+    """Where a training stands.
+
+    Attributes
+    ----------
+    step : int
+        Updates since the optimizer's state began.
+    batch : int
+        Batches of the epoch that are done.
+    loss, hits : float
+        The sums of weight * loss and weight * hit over these batches.
+    """
+
+    step: int
+    batch: int
+    loss: float
+    hits: float
+
+
 class Executor:
     """Runs the math of one network in one dtype.
 
@@ -242,6 +261,27 @@ class Executor:
         self.copy(self.parameters.state, snapshot.state)
         with self.changing(self.control) as control:
             control.clock[STEP] = snapshot.step
+
+    @property
+    def optimizer_state(self) -> Array:
+        """What the optimizer remembers, (slots, parameters), as a copy on the host."""
+        return self.get(self.parameters.state)
+
+    @one_at_a_time
+    def position(self) -> Position:
+        """Return where the training stands."""
+        now = self.host(self.control)
+        sums = float(now.totals[TOTAL_LOSS]), float(now.totals[TOTAL_HITS])
+        return Position(int(now.clock[STEP]), int(now.clock[BATCH]), *sums)
+
+    @one_at_a_time
+    def go_to(self, position: Position) -> None:
+        """Stand where a training stood, in an epoch that has begun; parameters are not moved."""
+        with self.changing(self.control) as now:
+            now.clock[STEP] = position.step
+            now.clock[BATCH] = position.batch
+            now.clock[ROW] = position.batch * self._batch_size
+            now.totals[TOTAL_LOSS], now.totals[TOTAL_HITS] = position.loss, position.hits
 
     def reset_state(self, slots: int) -> None:
         """Forget the optimizer's state and make room for ``slots`` vectors of zeros."""

@@ -1,0 +1,257 @@
+"""Networks of other libraries, both ways: scikit-learn's perceptrons, and PyTorch's arrays.
+
+Their networks take features as they are. What ours does to features before the first layer, the
+preparation and the input scale, is therefore worked into that layer on the way out:
+x' = (x - shift) scale gives W' = diag(scale) W and b' = b - (shift scale) W.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fastnet.activations import Activation, Linear, ReLU, Sigmoid, Softmax, Tanh
+from fastnet.data.targets import Codec
+from fastnet.layers import Dense
+from fastnet.network import Network
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Layers = list[tuple[Array, Array]]
+
+# Activations by scikit-learn's names.
+OF_SKLEARN: dict[str, type[Activation]] = {
+    "identity": Linear,
+    "logistic": Sigmoid,
+    "tanh": Tanh,
+    "relu": ReLU,
+    "softmax": Softmax,
+}
+
+
+def raw_layers(network: Network) -> Layers:
+    """Return W (inputs, outputs) and b (outputs,) of every layer, for features as they came.
+
+    Raises
+    ------
+    ValueError
+        If the network's preparation has learned nothing yet.
+    """
+    state = network.state_dict()
+    count = len(network.layers)
+    layers = [
+        (state[f"layer_{n}.weights"], state[f"layer_{n}.biases"]) for n in range(1, count + 1)
+    ]
+    shift: Any = 0.0
+    scale: Any = network.input_scale
+    if network.preparation is not None:
+        shift, scale = network.preparation.numbers
+    elif network.input_scale == 1:
+        return layers
+    W, b = (part.astype(np.float64) for part in layers[0])
+    factor = np.broadcast_to(scale, len(W))
+    b = b - (np.broadcast_to(shift, len(W)) * factor) @ W
+    W = factor[:, None] * W
+    return [(W.astype(network.dtype), b.astype(network.dtype)), *layers[1:]]
+
+
+# -- scikit-learn ---------------------------------------------------------------------------------
+
+
+def from_sklearn(model: Any, *, backend: str = "auto", dtype: Any = None) -> Network:
+    """Return the network of a trained ``MLPClassifier`` or ``MLPRegressor``.
+
+    Parameters
+    ----------
+    model : MLPClassifier or MLPRegressor
+        Trained.
+    backend : str, default "auto"
+        As in `Network`.
+    dtype : str or dtype, optional
+        By default that of the model's weights.
+
+    Returns
+    -------
+    Network
+        It predicts what the model does; trained further, it begins with a new optimizer.
+
+    Raises
+    ------
+    ImportError
+        If scikit-learn is not installed.
+    TypeError, ValueError
+        If it is another model, or not trained.
+    """
+    classifier, regressor = _sklearn()
+    if not isinstance(model, classifier | regressor):
+        raise TypeError(
+            f"model is of type {type(model).__name__}; expected an MLPClassifier or MLPRegressor"
+        )
+    if not hasattr(model, "coefs_"):
+        raise ValueError("model is not trained; fit it first")
+    is_classifier = isinstance(model, classifier)
+    last = OF_SKLEARN[model.out_activation_]
+    hidden = OF_SKLEARN[model.activation]
+    count = len(model.coefs_)
+    layers = [
+        Dense(W.shape[0], W.shape[1], (last if n == count else hidden)())
+        for n, W in enumerate(model.coefs_, 1)
+    ]
+    losses = {Softmax: "categorical_crossentropy", Sigmoid: "log_loss"}
+    network = Network(
+        layers,
+        loss=losses[last] if is_classifier else "mse",
+        backend=backend,
+        dtype=model.coefs_[0].dtype if dtype is None else dtype,
+        task="classification" if is_classifier else "regression",
+    )
+    network.parameters = np.concatenate(
+        [
+            part.ravel()
+            for pair in zip(model.coefs_, model.intercepts_, strict=True)
+            for part in pair
+        ]
+    )
+    if not is_classifier:
+        network.know(Codec("regression", None, vector=model.n_outputs_ == 1))
+    elif model._label_binarizer.y_type_.startswith("multilabel"):
+        network.know(Codec("classification", None, multilabel=True))
+    else:
+        network.know(Codec("classification", np.asarray(model.classes_)))
+    return network
+
+
+def to_sklearn(network: Network) -> Any:
+    """Return a scikit-learn model with the network's weights, which takes features as they came.
+
+    Parameters
+    ----------
+    network : Network
+        With relu, tanh, sigmoid or linear in all hidden layers alike; softmax or sigmoid outputs
+        for classes, linear ones for quantities.
+
+    Returns
+    -------
+    MLPClassifier or MLPRegressor
+        Ready to predict.
+
+    Raises
+    ------
+    ImportError
+        If scikit-learn is not installed.
+    ValueError
+        If scikit-learn has no such network.
+    """
+    classifier, regressor = _sklearn()
+    names = {cls: name for name, cls in OF_SKLEARN.items()}
+    hidden = {str(layer.activation) for layer in network.layers[:-1]} or {"relu"}
+    name = names.get(type(network.layers[0].activation)) if len(network.layers) > 1 else "relu"
+    if len(hidden) > 1 or name in (None, "softmax"):
+        raise ValueError(
+            f"the hidden layers have {', '.join(sorted(hidden))}; scikit-learn has one of relu, "
+            f"tanh, sigmoid and linear in all of them alike"
+        )
+    last, codec = network.layers[-1], network.codec
+    is_classifier = codec.task == "classification"
+    output = names.get(type(last.activation))
+    several = codec.multilabel or (last.outputs == 1 and codec.vector)
+    expected = ("logistic" if several else "softmax") if is_classifier else "identity"
+    if output != expected or (is_classifier and not codec.multilabel and not codec.vector):
+        raise ValueError(
+            f"the outputs are {last.outputs} of {last.activation} for {codec.task}; scikit-learn "
+            f"has {OF_SKLEARN[expected].name} there"
+        )
+    model = (classifier if is_classifier else regressor)(
+        hidden_layer_sizes=tuple(layer.outputs for layer in network.layers[:-1]), activation=name
+    )
+    layers = raw_layers(network)
+    if output == "softmax" and last.outputs == 2:  # there, two classes are one sigmoid
+        W, b = layers[-1]
+        layers[-1], output = (W[:, 1:] - W[:, :1], b[1:] - b[:1]), "logistic"
+    model.coefs_, model.intercepts_ = [W for W, _ in layers], [b for _, b in layers]
+    model.n_layers_, model.n_outputs_ = len(layers) + 1, len(layers[-1][1])
+    model.out_activation_, model.n_features_in_ = output, network.layers[0].inputs
+    model.n_iter_ = network.epoch
+    if is_classifier:
+        from sklearn.preprocessing import LabelBinarizer
+
+        classes = np.arange(last.outputs) if codec.classes is None else codec.classes
+        seen = np.eye(last.outputs, dtype=int) if codec.multilabel else classes
+        if codec.multilabel:
+            seen = np.vstack([seen, np.ones_like(seen[:1])])  # more than one at once
+        model._label_binarizer = LabelBinarizer().fit(seen)
+        model.classes_ = model._label_binarizer.classes_
+    return model
+
+
+def _sklearn() -> tuple[Any, Any]:
+    try:
+        from sklearn.neural_network import MLPClassifier, MLPRegressor
+    except ImportError:
+        raise ImportError(
+            "scikit-learn is not installed: python -m pip install 'fastnet-nn[sklearn]'"
+        ) from None
+    return MLPClassifier, MLPRegressor
+
+
+# -- PyTorch --------------------------------------------------------------------------------------
+
+
+def to_torch(network: Network) -> dict[str, Array]:
+    """Return the arrays of ``torch.nn.Sequential(Linear, activation, Linear, ...)``.
+
+    Parameters
+    ----------
+    network : Network
+
+    Returns
+    -------
+    dict of str to array
+        ``0.weight`` (outputs, inputs), ``0.bias`` (outputs,), ``2.weight``, and so on, for features
+        as they came. ``module.load_state_dict({k: torch.from_numpy(v) for k, v in ...})`` takes
+        them; the last activation is not part of them.
+    """
+    found = {}
+    for number, (W, b) in enumerate(raw_layers(network)):
+        found[f"{2 * number}.weight"] = np.ascontiguousarray(W.T)
+        found[f"{2 * number}.bias"] = b
+    return found
+
+
+def from_torch(network: Network, state_dict: Mapping[str, Any]) -> None:
+    """Give a network the arrays of a PyTorch module of linear layers.
+
+    Parameters
+    ----------
+    network : Network
+        Its layers have the module's sizes. Input scale and preparation stay what they are.
+    state_dict : mapping of str to array
+        What ``module.state_dict()`` returns: tensors on the CPU, or arrays. Names are not looked
+        at but for their ends, ``weight`` (outputs, inputs) and ``bias`` (outputs,), in the order of
+        the layers.
+
+    Raises
+    ------
+    ValueError
+        If there are other arrays, or of other shapes; nothing is changed then.
+    """
+    names = list(state_dict)
+    expected = [part for _ in network.layers for part in ("weight", "bias")]
+    if [name.rpartition(".")[2] for name in names] != expected:
+        raise ValueError(
+            f"state_dict has {', '.join(names) or 'nothing'}; expected weight and bias of "
+            f"{len(network.layers)} layer(s), in order"
+        )
+    arrays = [np.asarray(state_dict[name]) for name in names]
+    parts = []
+    pairs = zip(arrays[::2], arrays[1::2], names[::2], strict=True)
+    for layer, (W, b, name) in zip(network.layers, pairs, strict=True):
+        wanted = (layer.outputs, layer.inputs), (layer.outputs,)
+        if (W.shape, b.shape) != wanted:
+            raise ValueError(
+                f"state_dict has {name!r} of shape {W.shape} and a bias of shape {b.shape}; "
+                f"expected {wanted[0]} and {wanted[1]}"
+            )
+        parts += [W.T.ravel(), b]
+    network.parameters = np.concatenate(parts)

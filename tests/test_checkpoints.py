@@ -1,0 +1,418 @@
+"""Checkpoints: a training that goes on comes to the bits of one that never ended."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastnet
+from fastnet import Checkpoints, EarlyStopping, checkpoints
+from fastnet.checkpoints import found_in
+
+RNG = np.random.default_rng(11)
+X = RNG.normal(size=(83, 5)) * [1, 10, 100, 0.1, 3]
+Y = np.array(["no", "yes", "maybe"])[RNG.integers(0, 3, 83)]
+BACKENDS = ["numpy", "numba"]
+EPOCHS = 6
+
+
+def network(backend: str = "numpy", **options: Any) -> fastnet.Network:
+    layers = [fastnet.Dense(5, 7, "tanh"), fastnet.Dense(7, 3, "softmax")]
+    given = {"loss": "categorical_crossentropy", "preparation": "standard", "seed": 4} | options
+    return fastnet.Network(layers, backend=backend, **given)
+
+
+def fit(net: fastnet.Network, **options: Any) -> fastnet.History:
+    given = {"epochs": EPOCHS, "batch_size": 8, "validation": 0.2} | options
+    return net.fit(
+        options.pop("X", X),
+        options.pop("y", Y),
+        **{name: value for name, value in given.items() if name not in ("X", "y")},
+    )
+
+
+def same(a: fastnet.Network, b: fastnet.Network) -> bool:
+    state = [net.executor.optimizer_state for net in (a, b)]
+    return (
+        np.array_equal(a.parameters, b.parameters)
+        and np.array_equal(*state)
+        and a.executor.position().step == b.executor.position().step
+        and a.epoch == b.epoch
+        and np.array_equal(a.forward(X), b.forward(X))
+        and a.training == b.training
+    )
+
+
+class Stop(Exception):
+    pass
+
+
+def dies_after(epoch: int) -> Any:
+    def die(end: Any) -> None:
+        if end.epoch == epoch + 1:  # in the next one, before it is written
+            raise Stop
+
+    return die
+
+
+@pytest.mark.parametrize("optimizer", ["adam", fastnet.SGD(0.05, 0.9, True), "sgd"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_same_bits(tmp_path: Path, backend: str, dtype: str, optimizer: Any) -> None:
+    whole = network(backend, dtype=dtype)
+    expected = fit(whole, optimizer=optimizer)
+    for ended in (1, 2, EPOCHS - 1):
+        folder = tmp_path / str(ended)
+        with pytest.raises(Stop):
+            fit(
+                network(backend, dtype=dtype),
+                optimizer=optimizer,
+                checkpoint=folder,
+                callbacks=[dies_after(ended)],
+            )
+        resumed = network(backend, dtype=dtype)
+        history = fit(resumed, optimizer=optimizer, checkpoint=folder, resume="auto")
+        assert history == expected
+        assert history.rows == expected.rows
+        assert len(history.seconds) == EPOCHS
+        assert same(resumed, whole)
+
+
+@pytest.mark.parametrize("weights", [None, RNG.random(83)])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_same_bits_from_within_an_epoch(tmp_path: Path, backend: str, weights: Any) -> None:
+    options = {"sample_weight": weights, "epochs": 3}
+    whole = network(backend)
+    expected = fit(whole, **options)
+    often = Checkpoints(tmp_path, every_minutes=1e-9, keep=1000)
+    written = network(backend)
+    assert fit(written, checkpoint=often, **options) == expected
+    assert same(written, whole)  # writing changes nothing
+    steps = [path for path in found_in(tmp_path) if "step" in path.name]
+    assert len(steps) > 2 if backend == "numba" else len(steps) == 3 * 8
+    for path in steps[:: max(1, len(steps) // 6)]:
+        resumed = network(backend)
+        assert fit(resumed, resume=path, **options) == expected
+        assert same(resumed, whole)
+
+
+def test_another_backend_goes_on(tmp_path: Path) -> None:
+    whole = network()
+    expected = fit(whole)
+    with pytest.raises(Stop):
+        fit(network(), checkpoint=tmp_path, callbacks=[dies_after(3)])
+    resumed = network("numba")
+    history = fit(resumed, checkpoint=tmp_path, resume="auto")
+    np.testing.assert_allclose(resumed.parameters, whole.parameters, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(history["train_loss"], expected["train_loss"], rtol=1e-5)
+
+
+def test_a_finished_training_trains_nothing(tmp_path: Path) -> None:
+    net = network()
+    expected = fit(net, checkpoint=tmp_path)
+    content = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    again = network()
+    assert fit(again, checkpoint=tmp_path, resume="auto") == expected
+    assert same(again, net)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == content
+
+
+def test_a_finished_training_may_get_more_epochs(tmp_path: Path) -> None:
+    whole = network()
+    expected = fit(whole, epochs=9)
+    fit(network(), epochs=4, checkpoint=tmp_path)
+    more = network()
+    assert fit(more, epochs=9, checkpoint=tmp_path, resume="auto") == expected
+    assert same(more, whole)
+
+
+def test_resume_begins_where_there_is_nothing(tmp_path: Path) -> None:
+    whole, fresh = network(), network()
+    expected = fit(whole)
+    assert fit(fresh, checkpoint=tmp_path / "new" / "one", resume="auto") == expected
+    assert same(fresh, whole)
+
+
+def test_a_trained_network_begins_a_training_with_checkpoints(tmp_path: Path) -> None:
+    whole, parts = network(), network()
+    for net in (whole, parts):
+        fit(net, epochs=2)
+    expected = fit(whole, epochs=4)
+    with pytest.raises(Stop):
+        fit(parts, epochs=4, checkpoint=tmp_path, callbacks=[dies_after(4)])
+    resumed = network()
+    assert fit(resumed, epochs=4, checkpoint=tmp_path, resume="auto") == expected
+    assert same(resumed, whole)
+
+
+def test_which_remain(tmp_path: Path) -> None:
+    fit(network(), checkpoint=Checkpoints(tmp_path, keep=2))
+    assert [path.name for path in found_in(tmp_path)] == [
+        "epoch-000005.safetensors",
+        "epoch-000006.safetensors",
+    ]
+    assert (tmp_path / "best.safetensors").exists()
+
+
+def test_every_so_many_epochs_and_the_last(tmp_path: Path) -> None:
+    fit(network(), epochs=7, checkpoint=Checkpoints(tmp_path, every_epochs=3, keep=9))
+    numbers = [path.name[6:12] for path in found_in(tmp_path)]
+    assert numbers == ["000003", "000006", "000007"]
+    fit(network(), epochs=2, checkpoint=Checkpoints(tmp_path / "last", every_epochs=None))
+    assert [path.name[6:12] for path in found_in(tmp_path / "last")] == ["000002"]
+
+
+def test_the_best_is_kept(tmp_path: Path) -> None:
+    net = network()
+    parameters: list[np.ndarray] = []
+    history = fit(
+        net,
+        epochs=30,
+        optimizer=fastnet.Adam(0.1),
+        checkpoint=Checkpoints(tmp_path, keep=1),
+        callbacks=[lambda end: parameters.append(end.network.parameters)],
+    )
+    losses = history["validation_loss"]
+    best = losses.index(min(losses))
+    assert best < 29
+    loaded = fastnet.load(tmp_path / "best.safetensors", backend="numpy")
+    np.testing.assert_array_equal(loaded.parameters, parameters[best])
+    fit(network(), checkpoint=Checkpoints(tmp_path / "none", keep_best=False))
+    assert not (tmp_path / "none" / "best.safetensors").exists()
+
+
+def test_a_checkpoint_is_a_model(tmp_path: Path) -> None:
+    net = network()
+    fit(net, checkpoint=tmp_path)
+    for backend in BACKENDS:
+        loaded = fastnet.load(found_in(tmp_path)[-1], backend=backend)
+        assert (loaded.predict(X) == net.predict(X)).all()
+
+
+# -- what callbacks remember ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ended", [1, 4, 9])
+def test_early_stopping_goes_on(tmp_path: Path, ended: int) -> None:
+    options: dict[str, Any] = {"epochs": 300, "optimizer": fastnet.Adam(0.05)}
+    whole, stopping = network(), EarlyStopping(5)
+    expected = fit(whole, callbacks=[stopping], **options)
+    assert ended < len(expected.seconds) < 300
+    with pytest.raises(Stop):
+        fit(
+            network(),
+            checkpoint=tmp_path,
+            callbacks=[EarlyStopping(5), dies_after(ended)],
+            **options,
+        )
+    for _ in range(2):  # the second time nothing is left to train
+        resumed, other = network(), EarlyStopping(5)
+        history = fit(resumed, checkpoint=tmp_path, resume="auto", callbacks=[other], **options)
+        assert history == expected
+        assert (other.best, other.best_epoch) == (stopping.best, stopping.best_epoch)
+        np.testing.assert_array_equal(resumed.parameters, whole.parameters)
+    with pytest.raises(ValueError, match="callbacks EarlyStopping remember, and there are none"):
+        fit(network(), checkpoint=tmp_path, resume="auto", **options)
+
+
+# -- what is refused ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("checkpoints")
+    fit(network(), epochs=2, checkpoint=folder)
+    return folder
+
+
+def other_layers() -> fastnet.Network:
+    layers = [fastnet.Dense(5, 8, "tanh"), fastnet.Dense(8, 3, "softmax")]
+    return fastnet.Network(
+        layers,
+        loss="categorical_crossentropy",
+        preparation="standard",
+        seed=4,
+        backend="numpy",
+    )
+
+
+@pytest.mark.parametrize(
+    ("net", "options", "names"),
+    [
+        (other_layers, {}, ["layers was Dense(5, 7", "is Dense(5, 8"]),
+        (lambda: network(seed=5), {}, ["seed was 4 and is 5"]),
+        (lambda: network(dtype="float64"), {}, ["dtype was float32 and is float64"]),
+        (lambda: network(preparation="min_max"), {}, ["preparation was standard and is min_max"]),
+        (lambda: network(loss="mse"), {}, ["loss was categorical_crossentropy and is mse"]),
+        (network, {"batch_size": 9}, ["batch_size was 8 and is 9"]),
+        (network, {"optimizer": fastnet.Adam(0.002)}, ["optimizer was adam", "0.002"]),
+        (network, {"shuffle": False}, ["shuffle was True and is False"]),
+        (network, {"validation": 0.3}, ["validation was 0.2 and is 0.3"]),
+        (network, {"validation": None}, ["validation was 0.2 and is None"]),
+        (network, {"validation": (X[:9], Y[:9])}, ["validation was 0.2 and is rows"]),
+        (network, {"X": X + 1}, ["features of the rows was (83, 5) float64, SHA-256"]),
+        (network, {"y": np.roll(Y, 1)}, ["targets of the rows was (83,) int32"]),
+        (network, {"y": np.char.add(Y, "!")}, ["targets of the rows"]),
+        (network, {"sample_weight": np.ones(83)}, ["weights of the rows was none and is"]),
+    ],
+)
+def test_another_training_is_refused(
+    written: Path, net: Any, options: Any, names: list[str]
+) -> None:
+    made = net()
+    before = made.parameters
+    with pytest.raises(ValueError, match="is of another training: ") as caught:
+        fit(made, checkpoint=written, resume="auto", **options)
+    assert all(name in str(caught.value) for name in names), caught.value
+    np.testing.assert_array_equal(made.parameters, before)
+    assert made.epoch == 0
+    assert len(list(written.iterdir())) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"checkpoint": "X", "resume": None}, FileExistsError, "go on from it with resume='auto'"),
+        ({"resume": "auto"}, ValueError, "there is no checkpoint folder to look in"),
+        ({"resume": "nothing.safetensors"}, FileNotFoundError, "and there is no such file"),
+        ({"resume": True}, TypeError, "resume is True; expected 'auto', a checkpoint's file"),
+        ({"checkpoint": 3}, TypeError, "checkpoint is 3; expected a folder"),
+        ({"checkpoint": ""}, TypeError, "checkpoint is ''; expected a folder"),
+    ],
+)
+def test_wrong_arguments(written: Path, options: Any, error: Any, message: str) -> None:
+    if options.get("checkpoint") == "X":
+        options = {**options, "checkpoint": written}
+    net = network()
+    with pytest.raises(error, match=message):
+        fit(net, **options)
+    assert net.epoch == 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"every_epochs": 0},
+        {"every_minutes": 0},
+        {"every_minutes": "1"},
+        {"keep": 0},
+        {"keep_best": 1},
+    ],
+)
+def test_wrong_settings(tmp_path: Path, options: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=next(iter(options))):
+        Checkpoints(tmp_path, **options)
+
+
+def test_folders_without_checkpoints_are_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="a folder without checkpoints"):
+        fit(network(), resume=tmp_path)
+    path = tmp_path / "file"
+    path.write_text("")
+    with pytest.raises(OSError, match="file"):
+        fit(network(), checkpoint=path)
+
+
+def test_a_model_is_no_checkpoint(tmp_path: Path) -> None:
+    net = network()
+    fit(net, epochs=1)
+    net.save(tmp_path / "model.safetensors")
+    with pytest.raises(fastnet.ModelFileError, match="is a model and no checkpoint"):
+        fit(network(), resume=tmp_path / "model.safetensors")
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    fit(network(), checkpoint=tmp_path)
+    newest = found_in(tmp_path)[-1]
+    newest.write_bytes(newest.read_bytes()[:-10])
+    net = network()
+    with pytest.raises(fastnet.ModelFileError, match="epoch-000006"):
+        fit(net, checkpoint=tmp_path, resume="auto")
+    assert net.epoch == 0
+    newest.unlink()
+    whole = network()
+    assert fit(net, checkpoint=tmp_path, resume="auto") == fit(whole)
+    assert same(net, whole)
+
+
+def test_every_byte_of_the_header_flipped(tmp_path: Path) -> None:
+    fit(network(), epochs=1, checkpoint=tmp_path)
+    path = found_in(tmp_path)[-1]
+    content = path.read_bytes()
+    of = checkpoint_identity(path)
+    end = 8 + int.from_bytes(content[:8], "little")
+    for place in range(0, end, 3):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << (place % 8)
+        path.write_bytes(damaged)
+        try:
+            start = checkpoints.read(path, of)
+        except ValueError:  # damaged, or of another training
+            continue
+        assert start.network is not None
+        assert start.network.parameter_count == network().parameter_count
+
+
+def checkpoint_identity(path: Path) -> Any:
+    import json
+
+    from fastnet import tensorfile
+
+    return json.loads(tensorfile.read(path)[1][checkpoints.KEY])["identity"]
+
+
+# -- Ctrl-C and disks that are full ---------------------------------------------------------------
+
+
+def test_ctrl_c_within_an_epoch_keeps_its_steps(tmp_path: Path) -> None:
+    if threading.current_thread() is not threading.main_thread():
+        pytest.skip("signals go to the main thread")
+    whole = network()
+    expected = fit(whole)
+    net = network()
+    run, calls = net.executor.run_steps, []
+
+    def interrupted(begin: int, end: int) -> None:
+        run(begin, end)
+        calls.append(end)
+        if len(calls) == 12:  # of the second epoch's steps, the third
+            signal.raise_signal(signal.SIGINT)
+
+    net.executor.run_steps = interrupted  # type: ignore[method-assign]
+    with pytest.raises(fastnet.TrainingInterrupted, match="resume goes on from") as caught:
+        fit(net, checkpoint=tmp_path)
+    assert caught.value.checkpoint == tmp_path / "epoch-000001-step-000003.safetensors"
+    assert caught.value.checkpoint == found_in(tmp_path)[-1]
+    assert net.epoch == 1
+    resumed = network()
+    assert fit(resumed, checkpoint=tmp_path, resume="auto") == expected
+    assert same(resumed, whole)
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = network()
+    expected = fit(whole)
+    write = checkpoints.tensorfile.write
+
+    def full(path: Path, *arguments: Any) -> None:
+        if "000003" in path.name:
+            raise OSError(28, "No space left on device", str(path))
+        write(path, *arguments)
+
+    monkeypatch.setattr(checkpoints.tensorfile, "write", full)
+    net = network()
+    with pytest.raises(OSError, match="No space left"):
+        fit(net, checkpoint=tmp_path)
+    assert net.epoch == 3
+    assert found_in(tmp_path)[-1].name == "epoch-000002.safetensors"
+    monkeypatch.undo()
+    resumed = network()
+    assert fit(resumed, checkpoint=tmp_path, resume="auto") == expected
+    assert same(resumed, whole)
