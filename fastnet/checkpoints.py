@@ -38,7 +38,7 @@ Identity = dict[str, str]
 
 KEY = "fastnet.training"
 FORMAT = 1
-PREFIX = "training."
+PREFIX = modelfile.BESIDE
 STATE = f"{PREFIX}optimizer_state"
 SECONDS = f"{PREFIX}seconds"
 HISTORY = f"{PREFIX}history."
@@ -403,7 +403,9 @@ class Saver:
     ) -> None:
         self.network, self.where, self.identity, self.callbacks = network, where, of, callbacks
         where.path.mkdir(parents=True, exist_ok=True)
-        atomic.check(where.path / BEST)  # before an hour of training, not after it
+        # Before an hour of training, not after it:
+        atomic.check(where.path / BEST)
+        modelfile.parts(network)
         self.newest: Path | None = None
         self._written = time.monotonic()
 
