@@ -13,8 +13,9 @@ from typing import ParamSpec
 
 P = ParamSpec("P")
 
-FAILED, MISUSED, NO_BACKEND, INTERRUPTED = 1, 2, 3, 130
-UNREAD = 141  # as shells say that SIGPIPE has ended a program
+FAILED, MISUSED, NO_BACKEND = 1, 2, 3
+# As shells say that a program was ended by SIGINT, SIGPIPE and SIGTERM.
+INTERRUPTED, UNREAD, TERMINATED = 130, 141, 143
 
 
 def with_exit_codes(

@@ -183,7 +183,7 @@ def train(
                     if saver is not None and end < steps:
                         saver.within_epoch(history, end, at_once=interrupt.requested)
                     if interrupt.requested:
-                        raise KeyboardInterrupt
+                        raise interrupt.error()
                     display.steps_done(end - begin)
                 seconds = time.perf_counter() - began
                 row = _figures(network, rows, held, validation)
@@ -200,7 +200,7 @@ def train(
                     is_last = stopped or interrupt.requested or len(history.seconds) == epochs
                     saver.epoch_done(history, reason, is_last=is_last)
                 if interrupt.requested:
-                    raise KeyboardInterrupt
+                    raise interrupt.error()
             for callback in settings.callbacks:
                 if hasattr(callback, "finish"):
                     callback.finish(network)

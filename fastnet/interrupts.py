@@ -1,4 +1,4 @@
-"""Ctrl-C while training: the step in progress ends first."""
+"""Ctrl-C and SIGTERM while training: the step in progress ends first."""
 
 from __future__ import annotations
 
@@ -9,36 +9,71 @@ from contextlib import contextmanager
 from types import FrameType
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, where `terminable` has made an exception of it."""
+
+
 class Interrupt:
-    """Whether Ctrl-C was pressed."""
+    """Whether somebody wants an end."""
 
     def __init__(self) -> None:
-        self.requested = False
+        self.number: int | None = None
+
+    @property
+    def requested(self) -> bool:
+        """Whether there was a signal."""
+        return self.number is not None
+
+    def error(self) -> KeyboardInterrupt:
+        """Return what the signal would have raised."""
+        return Terminated() if self.number == signal.SIGTERM else KeyboardInterrupt()
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    raise Terminated
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Have SIGTERM raise `Terminated`, so that what has begun is put in order as after Ctrl-C.
+
+    For programs of our own: a library leaves the signal to the program it is in.
+    """
+    is_default = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    )
+    if not is_default:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextmanager
 def deferred() -> Iterator[Interrupt]:
-    """Turn the first Ctrl-C into a flag; the second one acts at once.
+    """Turn the first signal into a flag; the second one acts at once.
 
-    Only in the main thread, and only where Python's own handler is in place: a program that
-    handles the signal itself keeps doing so.
+    Only in the main thread, and only where Python's own handler of Ctrl-C or that of `terminable`
+    is in place: a program that handles a signal itself keeps doing so.
     """
     interrupt = Interrupt()
-    ours = (
-        threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    )
-    if not ours:
-        yield interrupt
-        return
+    handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: _terminate}
+    is_main = threading.current_thread() is threading.main_thread()
+    ours = {n: h for n, h in handlers.items() if is_main and signal.getsignal(n) is h}
 
     def handle(number: int, frame: FrameType | None) -> None:
         if interrupt.requested:
-            signal.default_int_handler(number, frame)
-        interrupt.requested = True
+            handlers[signal.Signals(number)](number, frame)
+        interrupt.number = number
 
-    signal.signal(signal.SIGINT, handle)
+    for number in ours:
+        signal.signal(number, handle)
     try:
         yield interrupt
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number, handler in ours.items():
+            signal.signal(number, handler)

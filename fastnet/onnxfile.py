@@ -34,8 +34,8 @@ ACTIVATIONS = {
 ROWS_COMPARED, ALLOWED = 64, 1e-5
 
 
-def export(network: Network, path: str | os.PathLike[str]) -> None:
-    """Write a network as ONNX; see `Network.export_onnx`."""
+def export(network: Network, path: str | os.PathLike[str]) -> float:
+    """Write a network as ONNX and return by how much it differs; see `Network.export_onnx`."""
     try:
         import onnx
         import onnxruntime
@@ -44,9 +44,10 @@ def export(network: Network, path: str | os.PathLike[str]) -> None:
     atomic.check(path)
     content = _Graph(onnx, network).model().SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    _compare(network, session)
+    difference = _compare(network, session)
     with atomic.replacing(path) as file:
         file.write(content)
+    return difference
 
 
 def input_dtype(network: Network) -> np.dtype[Any]:
@@ -181,8 +182,8 @@ class _Graph:
         return [*results, ("prediction", dtype, ["rows"])]
 
 
-def _compare(network: Network, session: Any) -> None:
-    """Raise RuntimeError unless the file says what the network says."""
+def _compare(network: Network, session: Any) -> float:
+    """Return by how much the file's outputs differ; raise RuntimeError if it is too much."""
     X = sample(network).astype(input_dtype(network))
     found = session.run(["outputs"], {"X": X})[0]
     expected = network.forward(X)
@@ -193,6 +194,7 @@ def _compare(network: Network, session: Any) -> None:
             f"onnxruntime's outputs differ from the network's by {error:.1e}, {ALLOWED:.0e} is "
             f"allowed; nothing was written"
         )
+    return error
 
 
 def sample(network: Network) -> Array:

@@ -12,6 +12,7 @@ import numpy as np
 
 from fastnet import activations, checks, losses, optimizers
 from fastnet.callbacks import Callback
+from fastnet.checkpoints import Checkpoints
 from fastnet.data import arrays, columns, loading, placement, splits, targets
 from fastnet.data.dataset import Dataset
 from fastnet.data.preparation import Preparation
@@ -140,6 +141,8 @@ def train(
     task: str = "auto",
     callbacks: Sequence[Callback] = (),
     progress: bool | None = None,
+    checkpoint: str | os.PathLike[str] | Checkpoints | None = None,
+    resume: str | os.PathLike[str] | None = None,
 ) -> TrainResult:
     """Make a network for the data, train it, and test it on rows that were kept back.
 
@@ -161,7 +164,7 @@ def train(
     optimizer : str or Optimizer, default "adam"
     learning_rate : float, optional
         By default the optimizer's own.
-    batch_size, epochs, validation, shuffle, sample_weight, callbacks, progress
+    batch_size, epochs, validation, shuffle, sample_weight, callbacks, progress, checkpoint, resume
         As in `Network.fit`; ``validation`` is taken from the rows that are left to train on.
     backend, dtype, seed, threads, precision, preparation, task
         As in `Network`.
@@ -212,6 +215,8 @@ def train(
         shuffle=shuffle,
         callbacks=callbacks,
         progress=progress,
+        checkpoint=checkpoint,
+        resume=resume,
     )
 
 

@@ -758,7 +758,7 @@ def test_encodings_that_lack_characters(run: Run, models: Path) -> None:
 
 
 @pytest.mark.usefixtures("_children_take_ctrl_c")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_signals(run: Run, models: Path, folder: Path, number: signal.Signals) -> None:
     command = subprocess.Popen(
         [*COMMAND, "predict", str(models / "integers.safetensors"), "-", "-o", "out.csv"],
@@ -775,13 +775,14 @@ def test_signals(run: Run, models: Path, folder: Path, number: signal.Signals) -
     command.send_signal(number)
     code, said = command.wait(LIMIT), command.communicate()[1]
     assert not (folder / "out.csv").exists()
-    if number == signal.SIGINT:
-        assert (code, said) == (130, b"fastnet: interrupted\n")
-        assert saved(folder) == []
-    else:  # what a killed process leaves behind, the next one removes
-        assert code == -signal.SIGTERM
+    if number == signal.SIGKILL:  # what a killed process leaves behind, the next one removes
+        assert code == -number
         assert run("predict", "texts", "x.csv", "-o", "out.csv").code == 0
         assert saved(folder) == ["out.csv"]
+    else:
+        what = {signal.SIGINT: b"interrupted", signal.SIGTERM: b"terminated"}[number]
+        assert (code, said) == (128 + number, b"fastnet: %s\n" % what)
+        assert saved(folder) == []
 
 
 def test_a_limit_on_the_size_of_files(models: Path, folder: Path) -> None:

@@ -1,7 +1,7 @@
 """The command line: a file for each family of commands.
 
 Exit codes: 0 done, 1 failed, 2 misused, 3 backend not available, 130 interrupted, 141 nobody reads
-the output any more. Results go to stdout, progress and errors to stderr.
+the output any more, 143 terminated. Results go to stdout, progress and errors to stderr.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ except ImportError as error:  # fastnet itself runs without them
 
 from fastnet.cli.app import app, guarded
 from fastnet.exits import prepare_streams
+from fastnet.interrupts import terminable
 
 
 @guarded
@@ -28,4 +29,5 @@ def main(arguments: list[str] | None = None) -> None:
     # Commands register themselves; in the order in which the help shows them.
     for name in ("training", "asking", "recipes", "checks", "machine"):
         importlib.import_module(f"fastnet.cli.{name}")
-    app(args=arguments, prog_name="fastnet")
+    with terminable():
+        app(args=arguments, prog_name="fastnet")

@@ -9,7 +9,8 @@ import typer
 
 from fastnet.cli import configuration, options, screen
 from fastnet.errors import BackendUnavailableError, TrainingInterrupted
-from fastnet.exits import FAILED, INTERRUPTED, MISUSED, NO_BACKEND, with_exit_codes
+from fastnet.exits import FAILED, INTERRUPTED, MISUSED, NO_BACKEND, TERMINATED, with_exit_codes
+from fastnet.interrupts import Terminated
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "FASTNET"}
 
@@ -30,10 +31,13 @@ def _meaning(error: BaseException) -> tuple[int, object] | None:
 
             last = {name: values[-1] for name, values in error.history.items()}
             figures = f" with {describe(last)}" if last else ""
-            epochs = error.network.epoch
-            return INTERRUPTED, f"interrupted after {epochs} finished epoch(s){figures}"
+            kept = f" after {error.network.epoch} finished epoch(s){figures}"
+            if error.checkpoint is not None:
+                kept += f"; --resume goes on from {error.checkpoint}"
+            code, what = _ended(error.__context__)
+            return code, what + kept
         case KeyboardInterrupt():
-            return INTERRUPTED, "interrupted"
+            return _ended(error)
         case BackendUnavailableError():
             return NO_BACKEND, error
         case ArithmeticError():  # a divergence, or kinks that cannot be avoided
@@ -43,6 +47,11 @@ def _meaning(error: BaseException) -> tuple[int, object] | None:
         case ValueError() | TypeError():
             return MISUSED, error
     return None
+
+
+def _ended(error: BaseException | None) -> tuple[int, str]:
+    is_terminated = isinstance(error, Terminated)
+    return (TERMINATED, "terminated") if is_terminated else (INTERRUPTED, "interrupted")
 
 
 guarded = with_exit_codes("fastnet", _meaning)

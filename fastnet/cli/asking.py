@@ -1,4 +1,4 @@
-"""``fastnet evaluate`` and ``fastnet predict``: what a saved network says of rows in a file."""
+"""``fastnet evaluate``, ``predict`` and ``export``: what is done with a saved network."""
 
 from __future__ import annotations
 
@@ -216,3 +216,26 @@ def _headings(network: Network, name: str, numbers: str, *, probabilities: bool)
         raise ValueError(f"--probabilities: the last activation, {last}, gives none; leave it out")
     shares = range(1, outputs + 1) if classes is None else texts(classes)
     return Headings(names, tuple(map(str, shares)), numbers)
+
+
+@app.command(epilog="Example: fastnet export digits.safetensors digits.onnx")
+@guarded
+def export(
+    model: ModelFile,
+    output: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The ONNX file to write.", show_default=False)
+    ],
+    force: options.ForceOption = False,
+    json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+) -> None:
+    """Write a saved network as ONNX, compared with onnxruntime first."""
+    from fastnet import modelfile, onnxfile
+
+    target = options.output_file(output, "FILE", force=force)
+    network = modelfile.load(model, backend="numpy")
+    error = onnxfile.export(network, target)
+    if json:
+        screen.print_json({"file": str(target), "largest_difference": error})
+    elif not quiet:
+        screen.say(f"wrote {target}; onnxruntime's outputs differ by {error:.1e} at most")

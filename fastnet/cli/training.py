@@ -57,6 +57,14 @@ def train(
     validation: Annotated[
         float, options.Option(help="Share of the training rows to validate on; 0 for none.")
     ] = 0.1,
+    patience: Annotated[
+        int | None,
+        options.Option(
+            help="End after so many epochs without a smaller validation loss, and take the "
+            "parameters of the smallest.",
+            show_default="train all epochs",
+        ),
+    ] = None,
     backend: options.BackendOption = "auto",
     dtype: options.DtypeOption = "float32",
     threads: options.ThreadsOption = None,
@@ -66,6 +74,23 @@ def train(
         options.Option(help="Write the trained network into this file.", show_default="none"),
     ] = None,
     force: options.ForceOption = False,
+    checkpoint: Annotated[
+        Path | None,
+        options.Option(
+            help="Write checkpoints into this folder, to go on from.", show_default="none"
+        ),
+    ] = None,
+    checkpoint_epochs: Annotated[int, options.Option(help="Write one after so many epochs.")] = 1,
+    checkpoint_minutes: Annotated[
+        float | None,
+        options.Option(
+            help="Write one after so many minutes, also within an epoch.", show_default="none"
+        ),
+    ] = None,
+    keep: Annotated[int, options.Option(help="How many of the newest checkpoints remain.")] = 3,
+    resume: Annotated[
+        bool, options.Option("--resume", help="Go on from the newest checkpoint, if there is one.")
+    ] = False,
     plot: Annotated[
         Path | None,
         options.Option(help="Write pictures into this folder.", show_default="none"),
@@ -74,7 +99,9 @@ def train(
     quiet: options.QuietOption = False,
 ) -> None:
     """Train a network and test it on rows that it has never seen."""
-    from fastnet import checks, training
+    from fastnet import checkpoints, checks, training
+    from fastnet.callbacks import EarlyStopping
+    from fastnet.checkpoints import Checkpoints
     from fastnet.data import loading
     from fastnet.fitting import Settings
 
@@ -83,10 +110,19 @@ def train(
         "batch_size": options.batch_size(batch_size),
         "epochs": epochs,
         "progress": False if quiet else None,
+        "callbacks": [] if patience is None else [EarlyStopping(patience)],
     }
     Settings.checked(**settings)  # before anything is shown
     if validation != 0:
         checks.real_number(validation, "validation (0 for none)", above=0, below=1)
+    elif patience is not None:
+        raise ValueError("--patience watches validation rows, and --validation is 0; give a share")
+    if resume and checkpoint is None:
+        raise ValueError("--resume needs --checkpoint, the folder in which to look")
+    where = None
+    if checkpoint is not None:
+        where = Checkpoints(checkpoint, checkpoint_epochs, checkpoint_minutes, keep)
+        checkpoints.chosen(where, "auto" if resume else None)
     if plot is not None:
         from fastnet import plots
 
@@ -118,7 +154,13 @@ def train(
     if not quiet:
         _hint_at_scale(prepared)
     try:
-        result = training.run(prepared, **settings, validation=validation or None)
+        result = training.run(
+            prepared,
+            **settings,
+            validation=validation or None,
+            checkpoint=where,
+            resume="auto" if resume else None,
+        )
     except TrainingInterrupted as interrupted:
         if save is not None and interrupted.network.epoch:
             interrupted.network.save(save)
