@@ -433,8 +433,8 @@ class Saver:
     def _write_newest(
         self, name: str, history: History, steps: int, stop_reason: str | None
     ) -> None:
+        self._write(self.where.path / name, history, steps, stop_reason)
         self.newest = self.where.path / name
-        self._write(self.newest, history, steps, stop_reason)
         self._written = time.monotonic()
         for old in found_in(self.where.path)[: -self.where.keep]:
             old.unlink(missing_ok=True)
@@ -468,7 +468,16 @@ class Saver:
             "callbacks": callbacks,
         }
         metadata |= {KEY: json.dumps(header, allow_nan=False, ensure_ascii=False)}
-        tensorfile.write(path, tensors, metadata)
+        try:
+            tensorfile.write(path, tensors, metadata)
+        except OSError as error:
+            kept = "there is none before it" if self.newest is None else f"{self.newest} is whole"
+            raise OSError(
+                error.errno,
+                f"the checkpoint cannot be written ({error.strerror}); {kept}: mend the cause and "
+                f"resume",
+                str(path),
+            ) from error
 
 
 def _is_best(history: History) -> bool:
