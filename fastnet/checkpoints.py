@@ -289,13 +289,12 @@ def read(path: Path, now: Identity) -> Start:
     state = tensors.get(STATE)
     if state is None or state.ndim != 2 or state.shape[1] != network.parameter_count:
         raise header.error(f"the array {STATE!r} is missing, or of another shape")
+    seconds = _array(header, tensors, SECONDS)
     history = History(header.whole("rows", at_least=1))
-    history.extend(_columns(header, tensors), _array(header, tensors, SECONDS).tolist())
-    position = Position(
-        header.whole("optimizer_step", at_least=0),
-        header.whole("steps", at_least=0),
-        *(_array(header, tensors, f"{PREFIX}totals").tolist()),
-    )
+    history.extend(_columns(header, tensors, len(seconds)), seconds.tolist())
+    loss, hits = _array(header, tensors, f"{PREFIX}totals", 2).tolist()
+    step, batch = (header.whole(name, at_least=0) for name in ("optimizer_step", "steps"))
+    position = Position(step, batch, loss, hits)
     callbacks = []
     for number, entry in enumerate(header.objects("callbacks")):
         state_of = dict(entry.of("state", dict))
@@ -306,19 +305,27 @@ def read(path: Path, now: Identity) -> Start:
     return Start(network, history, position, state, reason, callbacks, path)
 
 
-def _columns(header: modelfile.Header, tensors: dict[str, Array]) -> dict[str, list[float]]:
+def _columns(
+    header: modelfile.Header, tensors: dict[str, Array], epochs: int
+) -> dict[str, list[float]]:
     """Return the history's columns; epochs are whole numbers again."""
     columns = {}
     for name in header.texts("history"):
-        values = _array(header, tensors, HISTORY + name).tolist()
-        columns[name] = [int(value) for value in values] if name == "epoch" else values
+        values = _array(header, tensors, HISTORY + name, epochs)
+        columns[name] = values.astype(np.int64).tolist() if name == "epoch" else values.tolist()
     return columns
 
 
-def _array(header: modelfile.Header, tensors: dict[str, Array], name: str) -> Array:
-    if name not in tensors or tensors[name].ndim != 1:
+def _array(
+    header: modelfile.Header, tensors: dict[str, Array], name: str, length: int | None = None
+) -> Array:
+    """Return a vector of finite numbers."""
+    array = tensors.get(name)
+    if array is None or array.ndim != 1 or length not in (None, len(array)):
         raise header.error(f"the array {name!r} is missing, or of another shape")
-    return tensors[name]
+    if not np.isfinite(array).all():
+        raise header.error(f"the array {name!r} has numbers that are NaN or infinite")
+    return array
 
 
 def opened(
@@ -353,14 +360,19 @@ def opened(
         return beginning(), None
     of = identity(network, rows, codec, validation, held, settings)
     start = beginning() if path is None else read(path, of)
-    slots = settings.optimizer.slots
-    if start.state is not None and len(start.state) != slots:
-        raise ModelFileError(f"{path}: the optimizer's state has no {slots} parts")
-    saver = None if where is None else Saver(network, where, of, settings.callbacks)
-    if path is not None:
+    if start.state is not None and start.position is not None:
+        batch = min(settings.batch_size or len(rows), len(rows))
+        most = -(-len(rows) // batch)
+        if len(start.state) != settings.optimizer.slots or start.position.batch > most:
+            raise ModelFileError(
+                f"{path}: {len(start.state)} vectors of the optimizer and {start.position.batch} "
+                f"steps of an epoch; expected {settings.optimizer.slots}, and {most} at most"
+            )
         give_back(settings.callbacks, start)
-        if saver is not None:
-            saver.newest = path
+    if where is None:
+        return start, None
+    saver = Saver(network, where, of, settings.callbacks)
+    saver.newest = path
     return start, saver
 
 
@@ -380,7 +392,12 @@ def give_back(callbacks: Sequence[Callback], start: Start) -> None:
             f"are {', '.join(now) or 'none'}; pass the same ones"
         )
     for callback, saved in zip(with_state, start.callbacks, strict=True):
-        callback.load_state_dict(saved["state"])
+        try:
+            callback.load_state_dict(saved["state"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelFileError(
+                f"{start.path}: the callback {saved['class']} cannot use its state: {error!r}"
+            ) from error
 
 
 # -- writing --------------------------------------------------------------------------------------

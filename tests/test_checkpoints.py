@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 import fastnet
-from fastnet import Checkpoints, EarlyStopping, checkpoints
+from fastnet import Checkpoints, EarlyStopping, checkpoints, tensorfile
 from fastnet.checkpoints import found_in
 from fastnet.execution import numba_executor
 
@@ -362,11 +363,62 @@ def test_every_byte_of_the_header_flipped(tmp_path: Path) -> None:
         assert start.network.parameter_count == network().parameter_count
 
 
+def edited(path: Path, header: Any = None, tensors: Any = None) -> None:
+    """Change entries and arrays of a checkpoint; None takes them out."""
+    arrays, metadata = tensorfile.read(path)
+    entries = json.loads(metadata[checkpoints.KEY]) | (header or {})
+    arrays |= tensors or {}
+    out = [name for name, value in (header or {}).items() if value is None]
+    metadata[checkpoints.KEY] = json.dumps({k: v for k, v in entries.items() if k not in out})
+    tensorfile.write(path, {k: v for k, v in arrays.items() if v is not None}, metadata)
+
+
+@pytest.mark.parametrize(
+    ("header", "tensors", "message"),
+    [
+        ({"format": 2}, None, "upgrade it"),
+        ({"identity": None}, None, "'identity' is missing"),
+        ({"identity": 3}, None, "'identity' is 3"),
+        ({"rows": 0}, None, "'rows' is 0"),
+        ({"optimizer_step": -1}, None, "'optimizer_step' is -1"),
+        ({"steps": "1"}, None, "'steps' is '1'"),
+        ({"steps": 12}, None, "12 steps of an epoch"),
+        ({"stop_reason": 3}, None, "'stop_reason' is 3"),
+        ({"history": ["train_loss", "nothing"]}, None, "'training.history.nothing' is missing"),
+        ({"callbacks": [3]}, None, "'callbacks'"),
+        ({"callbacks": [{"class": "EarlyStopping", "state": {}}]}, None, "there are none"),
+        (None, {checkpoints.STATE: None}, "'training.optimizer_state' is missing"),
+        (None, {checkpoints.STATE: np.zeros((2, 3))}, "or of another shape"),
+        (None, {checkpoints.STATE: np.zeros((3, 66), "f")}, "3 vectors of the optimizer"),
+        (None, {checkpoints.SECONDS: np.zeros(5)}, "of another shape"),
+        (None, {"training.totals": np.zeros(3)}, "'training.totals' is missing, or of another"),
+        (None, {"training.history.train_loss": np.array([np.nan])}, "NaN or infinite"),
+        (None, {"layer_1.weights": None}, "layer_1.weights"),
+    ],
+)
+def test_what_is_wrong_in_a_checkpoint(
+    tmp_path: Path, header: Any, tensors: Any, message: str
+) -> None:
+    fit(network(), epochs=1, checkpoint=tmp_path)
+    edited(found_in(tmp_path)[-1], header, tensors)
+    net = network()
+    before = net.parameters
+    with pytest.raises(ValueError, match=message):
+        fit(net, resume=tmp_path)
+    np.testing.assert_array_equal(net.parameters, before)
+    assert net.epoch == 0
+
+
+def test_a_callback_that_cannot_use_its_state(tmp_path: Path) -> None:
+    fit(network(), epochs=1, checkpoint=tmp_path, callbacks=[EarlyStopping()])
+    edited(
+        found_in(tmp_path)[-1], {"callbacks": [{"class": "EarlyStopping", "state": {"best": 1}}]}
+    )
+    with pytest.raises(fastnet.ModelFileError, match="EarlyStopping cannot use its state"):
+        fit(network(), resume=tmp_path, callbacks=[EarlyStopping()])
+
+
 def checkpoint_identity(path: Path) -> Any:
-    import json
-
-    from fastnet import tensorfile
-
     return json.loads(tensorfile.read(path)[1][checkpoints.KEY])["identity"]
 
 
