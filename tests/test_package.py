@@ -55,7 +55,10 @@ sys.meta_path.insert(0, Blocker())
 
 # -- importing ------------------------------------------------------------------------------------
 
-HEAVY = ["numba", "cupy", "sklearn", "matplotlib", "pandas", "scipy", "rich", "typer"]
+HEAVY = [
+    *("numba", "cupy", "sklearn", "matplotlib", "pandas", "scipy", "rich", "typer"),
+    *("safetensors", "onnx", "onnxruntime", "pyarrow", "pooch"),
+]
 LOADED = f"""
 import json, sys
 print(json.dumps(sorted({set(HEAVY)!r} & {{name.split(".")[0] for name in sys.modules}})))
