@@ -707,6 +707,7 @@ def test_completion(inside: Inside, words: str, expected: list[str]) -> None:
 
 
 def test_the_script_for_completion(inside: Inside) -> None:
-    code, out, err = inside("--show-completion", "bash")
+    named = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}  # whatever shell runs the tests
+    code, out, err = inside("--show-completion", "bash", **named)
     assert (code, err) == (0, "")
     assert "_FASTNET_COMPLETE=complete_bash" in out

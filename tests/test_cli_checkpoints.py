@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,14 @@ from fastnet import cli
 from fastnet.checkpoints import found_in
 
 OPTIONS = ["--backend", "numpy", "--hidden", "8", "--seed", "2"]
+
+
+@pytest.fixture
+def _children_take_ctrl_c() -> Iterator[None]:
+    """A child inherits that SIGINT is ignored, as it is where tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -95,6 +104,7 @@ def test_what_is_refused(
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.usefixtures("_children_take_ctrl_c")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals(tmp_path: Path, number: signal.Signals) -> None:
     folder, model = tmp_path / "checkpoints", tmp_path / "model.safetensors"
@@ -105,7 +115,6 @@ def test_signals(tmp_path: Path, number: signal.Signals) -> None:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     deadline = time.monotonic() + LIMIT
     while not found_in(folder) and time.monotonic() < deadline:

@@ -7,7 +7,6 @@ import io
 import itertools
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -787,14 +786,17 @@ def test_signals(run: Run, models: Path, folder: Path, number: signal.Signals) -
 
 def test_a_limit_on_the_size_of_files(models: Path, folder: Path) -> None:
     np.save("many.npy", np.tile(X, (1000, 1)))
+    limited = ["sh", "-c", 'ulimit -f 100 && exec "$@"', "sh"]  # in blocks of 512 or 1024 bytes
     done = subprocess.run(
-        [*COMMAND, "predict", str(models / "quantity.safetensors"), "many.npy", "-o", "out.csv"],
+        [
+            *(*limited, *COMMAND, "predict"),
+            *(str(models / "quantity.safetensors"), "many.npy", "-o", "out.csv"),
+        ],
         env=environment(),
         capture_output=True,
         encoding="utf-8",
         timeout=LIMIT,
         check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)),
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert "File too large; the file was not written, no part of it is left behind" in done.stderr
