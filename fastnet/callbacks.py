@@ -2,7 +2,7 @@
 
 A callback may have more than its call: ``finish(network)`` is called when a training has come to
 its end, and ``state_dict()`` and ``load_state_dict(state)`` keep in a checkpoint what it remembers
-(numbers, texts, None, and arrays).
+(finite numbers, texts, None, and arrays of floats).
 """
 
 from __future__ import annotations
@@ -96,6 +96,7 @@ class EarlyStopping:
 
     def _forget(self) -> None:
         self.best, self.best_epoch = self._sign * math.inf, 0
+        self._figures: dict[str, float] = {}
         self._parameters: np.ndarray[Any, np.dtype[Any]] | None = None
 
     def __call__(self, end: EpochEnd) -> None:
@@ -107,23 +108,29 @@ class EarlyStopping:
             )
         if len(end.history.seconds) == 1:
             self._forget()  # what an earlier training has left
-        figure = end.history[self.monitor][-1]
+        figures = {name: values[-1] for name, values in end.history.items() if name != "epoch"}
+        figure = figures[self.monitor]
         if self._sign * (self.best - figure) > self.smallest_change:
             self.best, self.best_epoch = figure, end.epoch
+            self._figures = figures
             self._parameters = end.network.parameters if self.restore_best else None
         elif end.epoch - self.best_epoch >= self.patience:
             end.stop(f"{self.monitor} is no better than in epoch {self.best_epoch}")
 
     def finish(self, network: Network) -> None:
         """Give the network the parameters of the best epoch."""
-        if self._parameters is not None:
-            network.parameters = self._parameters
+        if self._parameters is None:
+            return
+        network.parameters = self._parameters
+        if network.training is not None:
+            network.training |= {"best_epoch": self.best_epoch, "figures": self._figures}
 
     def state_dict(self) -> dict[str, Any]:
         """Return what it remembers."""
         return {
             "best": self.best if self.best_epoch else None,
             "best_epoch": self.best_epoch,
+            "figures": self._figures,
             "parameters": self._parameters,
         }
 
@@ -131,4 +138,5 @@ class EarlyStopping:
         """Remember what `state_dict` returned."""
         self.best_epoch = int(state["best_epoch"])
         self.best = float(state["best"]) if self.best_epoch else self._sign * math.inf
+        self._figures = dict(state["figures"])
         self._parameters = state["parameters"]

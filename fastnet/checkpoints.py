@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import re
+import reprlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -240,14 +241,22 @@ def chosen(checkpoint: Checkpoints | None, resume: Any) -> Path | None:
     """
     if resume is not None and not isinstance(resume, str | os.PathLike):
         raise TypeError(f"resume is {resume!r}; expected 'auto', a checkpoint's file, or None")
+    if checkpoint is not None and checkpoint.path.exists() and not checkpoint.path.is_dir():
+        raise NotADirectoryError(
+            f"checkpoint is {str(checkpoint.path)!r}, a file; expected a folder"
+        )
     known = [] if checkpoint is None else found_in(checkpoint.path)
-    if resume is None:
-        if known:
-            raise FileExistsError(
-                f"{known[-1].parent} has checkpoints of an earlier training, up to "
-                f"{known[-1].name}; go on from it with resume='auto', or choose another folder"
-            )
-        return None
+    path = None if resume is None else _named(checkpoint, resume, known)
+    if known and (path is None or path.resolve() != known[-1].resolve()):
+        raise FileExistsError(
+            f"{known[-1].parent} has checkpoints of an earlier training, up to {known[-1].name}, "
+            f"which would be mixed with new ones; go on from that one with resume='auto', or "
+            f"choose another folder"
+        )
+    return path
+
+
+def _named(checkpoint: Checkpoints | None, resume: Any, known: list[Path]) -> Path | None:
     if resume == AUTO:
         if checkpoint is None:
             raise ValueError(
@@ -359,7 +368,7 @@ def opened(
     if where is None and path is None:
         return beginning(), None
     of = identity(network, rows, codec, validation, held, settings)
-    start = beginning() if path is None else read(path, of)
+    start = beginning() if path is None else _read(path, of, where)
     if start.state is not None and start.position is not None:
         batch = min(settings.batch_size or len(rows), len(rows))
         most = -(-len(rows) // batch)
@@ -374,6 +383,18 @@ def opened(
     saver = Saver(network, where, of, settings.callbacks)
     saver.newest = path
     return start, saver
+
+
+def _read(path: Path, of: Identity, where: Checkpoints | None) -> Start:
+    try:
+        return read(path, of)
+    except ModelFileError as error:
+        others = [] if where is None else [one for one in found_in(where.path) if one != path]
+        if not others:
+            raise
+        raise ModelFileError(
+            f"{error}. If it is damaged, remove it to go on from {others[-1].name} beside it"
+        ) from None
 
 
 def give_back(callbacks: Sequence[Callback], start: Start) -> None:
@@ -422,8 +443,9 @@ class Saver:
         where.path.mkdir(parents=True, exist_ok=True)
         # Before an hour of training, not after it:
         atomic.check(where.path / BEST)
-        modelfile.parts(network)
+        self._content(History(1), 0, None)
         self.newest: Path | None = None
+        self._mine = found_in(where.path)  # which the training goes on from, or none
         self._written = time.monotonic()
 
     def epoch_done(self, history: History, stop_reason: str | None, *, is_last: bool) -> None:
@@ -453,10 +475,30 @@ class Saver:
         self._write(self.where.path / name, history, steps, stop_reason)
         self.newest = self.where.path / name
         self._written = time.monotonic()
-        for old in found_in(self.where.path)[: -self.where.keep]:
+        # Of this training alone: another one may have begun in the same folder at the same time.
+        self._mine = [path for path in self._mine if path.name != name]
+        self._mine.append(self.newest)
+        for old in self._mine[: -self.where.keep]:
             old.unlink(missing_ok=True)
+        del self._mine[: -self.where.keep]
 
     def _write(self, path: Path, history: History, steps: int, stop_reason: str | None) -> None:
+        content = self._content(history, steps, stop_reason)
+        try:
+            tensorfile.write(path, *content)
+        except OSError as error:
+            kept = "there is none before it" if self.newest is None else f"{self.newest} is whole"
+            raise OSError(
+                error.errno,
+                f"the checkpoint cannot be written ({error.strerror}); {kept}: mend the cause and "
+                f"resume",
+                str(path),
+            ) from error
+
+    def _content(
+        self, history: History, steps: int, stop_reason: str | None
+    ) -> tuple[dict[str, Array], dict[str, str]]:
+        """Return the arrays and texts of a checkpoint, which could be read again."""
         network = self.network
         position, state = network.executor.position(), network.executor.optimizer_state
         tensors, metadata = modelfile.parts(network)
@@ -470,7 +512,7 @@ class Saver:
         callbacks: list[dict[str, Any]] = []
         for callback in self.callbacks:
             if hasattr(callback, "state_dict"):
-                plain, arrays = _parted(callback.state_dict())
+                plain, arrays = _parted(callback)
                 prefix = f"{PREFIX}callback_{len(callbacks)}."
                 tensors |= {prefix + name: array for name, array in arrays.items()}
                 callbacks.append({"class": type(callback).__name__, "state": plain})
@@ -484,17 +526,9 @@ class Saver:
             "history": list(columns),
             "callbacks": callbacks,
         }
-        metadata |= {KEY: json.dumps(header, allow_nan=False, ensure_ascii=False)}
-        try:
-            tensorfile.write(path, tensors, metadata)
-        except OSError as error:
-            kept = "there is none before it" if self.newest is None else f"{self.newest} is whole"
-            raise OSError(
-                error.errno,
-                f"the checkpoint cannot be written ({error.strerror}); {kept}: mend the cause and "
-                f"resume",
-                str(path),
-            ) from error
+        text = json.dumps(header, allow_nan=False, ensure_ascii=False)
+        modelfile.parsed(text, "the state of the callbacks")  # as `read` will
+        return tensors, metadata | {KEY: text}
 
 
 def _is_best(history: History) -> bool:
@@ -502,7 +536,21 @@ def _is_best(history: History) -> bool:
     return losses[-1] <= min(losses) and losses.index(losses[-1]) == len(losses) - 1
 
 
-def _parted(state: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Array]]:
+def _parted(callback: Any) -> tuple[dict[str, Any], dict[str, Array]]:
     """Return what of a callback's state is plain, and what is arrays."""
-    arrays = {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
-    return {name: value for name, value in state.items() if name not in arrays}, arrays
+    plain: dict[str, Any] = {}
+    arrays: dict[str, Array] = {}
+    for name, value in callback.state_dict().items():
+        if isinstance(value, np.ndarray) and value.dtype in (np.float32, np.float64):
+            arrays[name] = value
+            continue
+        plain[name] = value.item() if isinstance(value, np.generic) else value
+        try:
+            json.dumps(plain[name], allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(
+                f"the callback {type(callback).__name__} remembers {name!r} as "
+                f"{reprlib.repr(value)}, which a checkpoint cannot keep ({error}); expected finite "
+                f"numbers, texts, None, and arrays of floats"
+            ) from None
+    return plain, arrays

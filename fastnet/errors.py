@@ -65,7 +65,8 @@ class TrainingInterrupted(KeyboardInterrupt):
     Attributes
     ----------
     network : Network
-        The network, with parameters and optimizer state of the last finished epoch.
+        The network, with parameters and optimizer state of the last finished epoch, or of the
+        checkpoint that it went on from, if none was finished since.
     history : History
         The epochs of this training that were finished.
     checkpoint : pathlib.Path or None

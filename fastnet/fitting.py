@@ -209,6 +209,8 @@ def train(
                 executor.restore(good)
             if isinstance(error, KeyboardInterrupt):
                 kept = f"interrupted; the network keeps {network.epoch} finished epoch(s)"
+                if good is None and start.path is not None:
+                    kept = f"interrupted; the network is as {start.path} has it"
                 newest = None if saver is None else saver.newest
                 raise TrainingInterrupted(
                     kept if newest is None else f"{kept}; resume goes on from {newest}",

@@ -409,7 +409,8 @@ class Network:
         DivergenceError
             If a value stops being finite; the last good epoch's parameters are kept.
         TrainingInterrupted
-            If Ctrl-C is pressed; the last finished epoch's parameters are kept.
+            If Ctrl-C is pressed; the last finished epoch's parameters are kept, or those of the
+            checkpoint, if no epoch was finished since.
         """
         if optimizer is None:
             optimizer = self._optimizer or "adam"
@@ -441,16 +442,12 @@ class Network:
                 "this network is being trained already, by another thread or by the fit that "
                 "called this function; train a copy: net.to()"
             )
-        before = {
-            "_codec": self._codec,
-            "_optimizer": self._optimizer,
-            "preparation": self.preparation,
-            "layout": self.layout,
-            "training": self.training,
-        }
         try:
             if start.network is not None:
-                self._go_on(start)
+                self._go_on(start, codec, settings.optimizer)
+            # What is put back if the training ends before its first epoch does.
+            learned = ("_codec", "_optimizer", "preparation", "layout", "training")
+            before = {name: getattr(self, name) for name in learned}
             epoch, snapshot = self.epoch, self.executor.snapshot()
         except BaseException:
             self._busy.release()
@@ -461,8 +458,7 @@ class Network:
             self.layout = self.layout if self.layout.columns else columns.layout_of(X)
             self.executor.set_rule(codec.rule(self.layers[-1].outputs))
             if settings.optimizer != self._optimizer:
-                if start.network is None:
-                    self.executor.reset_state(settings.optimizer.slots)
+                self.executor.reset_state(settings.optimizer.slots)
                 self._optimizer = settings.optimizer
             return fitting.train(self, rows, held, settings, start, saver)
         except BaseException:
@@ -473,13 +469,15 @@ class Network:
         finally:
             self._busy.release()
 
-    def _go_on(self, start: Start) -> None:
-        """Take over what a checkpoint has."""
+    def _go_on(self, start: Start, codec: Codec, optimizer: Optimizer) -> None:
+        """Take over what a checkpoint has; its targets and its optimizer are those of now."""
         assert start.network is not None
         assert start.state is not None
         assert start.position is not None
         self._adopt(start.network.parameters, start.state, start.position.step)
+        self._codec, self._optimizer = codec, optimizer
         self.epoch = start.network.epoch
+        self.preparation = start.network.preparation
         self.layout = start.network.layout
         self.training = start.network.training
 

@@ -61,6 +61,7 @@ class Bar(Silent):
             return Column(no_wrap=True)
 
         self._epochs, self._steps, self._finished = epochs, steps, 0
+        self._said_after = -1
         self._progress = Progress(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}", table_column=whole()),
             BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=6)),
@@ -89,10 +90,14 @@ class Bar(Silent):
 
     def say(self, text: str) -> None:
         """Show the text in the place of figures."""
+        self._said_after = self._finished
         self._progress.update(self._task, figures=text)
 
     def steps_done(self, count: int) -> None:
-        """Move the bar on."""
+        """Move the bar on; what was said before the first step is over."""
+        if self._finished == self._said_after:
+            self._progress.update(self._task, figures="")
+            self._said_after = -1
         self._progress.advance(self._task, count)
 
     def epoch_done(self, row: Mapping[str, float]) -> None:

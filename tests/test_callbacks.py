@@ -17,7 +17,7 @@ X, Y = RNG.normal(size=(80, 3)), np.arange(80) % 2  # nothing to learn: validati
 
 def play(stopping: EarlyStopping, figures: list[float], monitor: str) -> tuple[int, Any]:
     """Return after how many epochs a training with these figures ends, and its parameters."""
-    network: Any = SimpleNamespace(parameters=None)
+    network: Any = SimpleNamespace(parameters=None, training=None)
     history = History()
     for epoch, figure in enumerate(figures, 1):
         network.parameters = np.array([float(epoch)])
@@ -51,7 +51,7 @@ def test_when_it_ends(options: Any, figures: list[float], epochs: int, best: int
 def test_what_it_remembers_can_be_kept(cut: int) -> None:
     figures = [5.0, 4.0, 6.0, 3.0, 3.5, 3.1, 3.2, 9.0]
     whole, other = EarlyStopping(3), EarlyStopping(3)
-    history, network = History(), SimpleNamespace(parameters=None)
+    history, network = History(), SimpleNamespace(parameters=None, training=None)
     for epoch, figure in enumerate(figures, 1):
         network.parameters = np.array([float(epoch)])
         history.append({"validation_loss": figure}, 0.0)

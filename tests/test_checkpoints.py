@@ -282,7 +282,11 @@ def test_another_training_is_refused(
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"checkpoint": "X", "resume": None}, FileExistsError, "go on from it with resume='auto'"),
+        (
+            {"checkpoint": "X", "resume": None},
+            FileExistsError,
+            "go on from that one with resume='auto'",
+        ),
         ({"resume": "auto"}, ValueError, "there is no checkpoint folder to look in"),
         ({"resume": "nothing.safetensors"}, FileNotFoundError, "and there is no such file"),
         ({"resume": True}, TypeError, "resume is True; expected 'auto', a checkpoint's file"),
@@ -473,3 +477,125 @@ def test_a_checkpoint_that_cannot_be_written_ends_the_training(
     resumed = network()
     assert fit(resumed, checkpoint=tmp_path, resume="auto") == expected
     assert same(resumed, whole)
+
+
+def interrupted_at(net: fastnet.Network, step: int) -> None:
+    """Have Ctrl-C pressed after so many calls of run_steps."""
+    run, calls = net.executor.run_steps, []
+
+    def pressed(begin: int, end: int) -> None:
+        run(begin, end)
+        calls.append(end)
+        if len(calls) == step:
+            signal.raise_signal(signal.SIGINT)
+
+    net.executor.run_steps = pressed  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("from_within", [False, True])
+def test_what_a_resumed_training_leaves_that_ends_at_once(
+    tmp_path: Path, from_within: bool
+) -> None:
+    written = network()
+    if from_within:
+        interrupted_at(written, 12)
+        with pytest.raises(fastnet.TrainingInterrupted):
+            fit(written, checkpoint=tmp_path)
+    else:
+        fit(written, epochs=2, checkpoint=tmp_path)
+    newest = found_in(tmp_path)[-1]
+    kept = fastnet.load(newest, backend="numpy")
+    net = network()
+    interrupted_at(net, 2)
+    with pytest.raises(
+        fastnet.TrainingInterrupted, match=r"the network is as .*epoch-00000"
+    ) as one:
+        fit(net, checkpoint=tmp_path, resume="auto")
+    assert one.value.network is net
+    np.testing.assert_array_equal(net.parameters, kept.parameters)
+    np.testing.assert_array_equal(net.predict(X), kept.predict(X))
+    assert set(net.predict(X)) <= {"yes", "no", "maybe"}
+    assert net.epoch == kept.epoch
+    assert net.training == kept.training
+    net.save(tmp_path / "model.safetensors")
+    whole, resumed = network(), network()
+    assert fit(resumed, checkpoint=tmp_path, resume="auto") == fit(whole)
+    assert same(resumed, whole)
+
+
+def test_trainings_are_not_mixed(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    fit(network(), epochs=3, checkpoint=one)
+    fit(network(), epochs=3, checkpoint=other)
+    before = {path: path.read_bytes() for path in one.iterdir()}
+    for resume in (found_in(other)[-1], found_in(one)[0], other):
+        with pytest.raises(FileExistsError, match="which would be mixed with new ones"):
+            fit(network(), checkpoint=one, resume=resume)
+    assert {path: path.read_bytes() for path in one.iterdir()} == before
+    whole, resumed = network(), network()
+    expected = fit(whole)
+    assert fit(resumed, checkpoint=one, resume=found_in(one)[-1]) == expected
+    third = tmp_path / "third"
+    assert fit(network(), checkpoint=third, resume=found_in(other)[-1]) == expected
+    assert [path.name[6:12] for path in found_in(third)] == ["000004", "000005", "000006"]
+
+
+def test_older_checkpoints_beside_a_damaged_one_are_named(tmp_path: Path) -> None:
+    fit(network(), checkpoint=tmp_path)
+    found_in(tmp_path)[-1].write_bytes(b"nothing")
+    with pytest.raises(fastnet.ModelFileError, match="to go on from epoch-000005"):
+        fit(network(), checkpoint=tmp_path, resume="auto")
+
+
+class Remembers:
+    def __init__(self, **state: Any) -> None:
+        self.state = state
+
+    def __call__(self, end: Any) -> None:
+        pass
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.state = state
+
+
+def test_what_callbacks_may_remember(tmp_path: Path) -> None:
+    state = {"a": np.int64(3), "b": np.float32(0.5), "c": None, "d": "text", "e": [1, 2.5]}
+    given = Remembers(**state, f=np.arange(3.0))
+    fit(network(), epochs=1, checkpoint=tmp_path, callbacks=[given])
+    other = Remembers()
+    fit(network(), epochs=1, checkpoint=tmp_path, resume="auto", callbacks=[other])
+    array = other.state.pop("f")
+    np.testing.assert_array_equal(array, np.arange(3.0))
+    assert other.state == state
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        float("nan"),
+        np.float32("inf"),
+        np.arange(3),
+        object(),
+        "x" * 3_000_000,
+        list(range(500_000)),
+    ],
+    ids=["nan", "inf", "integers", "object", "text", "list"],
+)
+def test_what_callbacks_may_not_remember(tmp_path: Path, value: Any) -> None:
+    net = network()
+    with pytest.raises(ValueError, match="callback"):
+        fit(net, epochs=1, checkpoint=tmp_path, callbacks=[Remembers(value=value)])
+    assert net.epoch == 0  # before anything is trained
+    assert found_in(tmp_path) == []
+
+
+def test_the_summary_is_that_of_the_parameters(tmp_path: Path) -> None:
+    net, stopping = network(), EarlyStopping(5)
+    history = fit(net, epochs=300, optimizer=fastnet.Adam(0.05), callbacks=[stopping])
+    assert net.training is not None
+    assert net.training["best_epoch"] == stopping.best_epoch
+    assert net.training["figures"]["validation_loss"] == min(history["validation_loss"])
+    net.save(tmp_path / "model.safetensors")

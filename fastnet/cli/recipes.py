@@ -19,6 +19,7 @@ def _names() -> list[str]:
 
 recipes_app = typer.Typer(
     help="Train networks of known tutorials: what they reported, and what is right.",
+    epilog="Example: fastnet recipes run digits-sigmoid",
     no_args_is_help=True,
     context_settings={"help_option_names": CONTEXT["help_option_names"]},
     rich_markup_mode=app.rich_markup_mode,

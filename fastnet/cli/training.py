@@ -10,7 +10,6 @@ import numpy as np
 
 from fastnet.cli import options, screen
 from fastnet.cli.app import app, guarded
-from fastnet.errors import TrainingInterrupted
 
 if TYPE_CHECKING:
     from fastnet.network import Network
@@ -119,6 +118,10 @@ def train(
         raise ValueError("--patience watches validation rows, and --validation is 0; give a share")
     if resume and checkpoint is None:
         raise ValueError("--resume needs --checkpoint, the folder in which to look")
+    if checkpoint is None and (checkpoint_epochs != 1 or checkpoint_minutes or keep != 3):
+        raise ValueError(
+            "--checkpoint-epochs, --checkpoint-minutes and --keep need --checkpoint, a folder"
+        )
     where = None
     if checkpoint is not None:
         where = Checkpoints(checkpoint, checkpoint_epochs, checkpoint_minutes, keep)
@@ -128,7 +131,8 @@ def train(
 
         plots.check_folder(plot)  # and matplotlib: before an hour of training, not after it
     if save is not None:
-        save = options.output_file(save, "--save", force=force)
+        # Whoever goes on has saved before what the training had come to.
+        save = options.output_file(save, "--save", force=force or resume)
     prepared = training.prepare(
         loading.load_data(
             data,
@@ -153,6 +157,8 @@ def train(
         _show_network(prepared.network, data)
     if not quiet:
         _hint_at_scale(prepared)
+    if where is not None and resume and not quiet:
+        _say_where(checkpoints.chosen(where, "auto"))
     try:
         result = training.run(
             prepared,
@@ -161,10 +167,8 @@ def train(
             checkpoint=where,
             resume="auto" if resume else None,
         )
-    except TrainingInterrupted as interrupted:
-        if save is not None and interrupted.network.epoch:
-            interrupted.network.save(save)
-            screen.note(f"saved what was finished in {save}")
+    except (Exception, KeyboardInterrupt):
+        _save_what_is_finished(prepared.network, save)
         raise
     if save is not None:
         result.network.save(save)
@@ -179,6 +183,25 @@ def train(
     if plot is not None:
         for path in plots.save_all(result, plot, prepared.X_test, prepared.y_test):
             screen.note(f"wrote {path}")
+
+
+def _say_where(newest: Path | None) -> None:
+    if newest is None:
+        screen.note("there is no checkpoint yet: the training begins")
+    else:
+        screen.note(f"going on from {newest}")
+
+
+def _save_what_is_finished(network: Network, path: Path | None) -> None:
+    """Save what a training that has failed leaves; what ended it is told, whatever happens here."""
+    if path is None or not network.epoch:
+        return
+    try:
+        network.save(path)
+    except (OSError, ValueError) as error:
+        screen.note(f"what was finished cannot be saved: {error}")
+    else:
+        screen.note(f"saved what was finished in {path}")
 
 
 def _hint_at_scale(prepared: Prepared) -> None:
