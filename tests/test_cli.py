@@ -711,3 +711,30 @@ def test_the_script_for_completion(inside: Inside) -> None:
     code, out, err = inside("--show-completion", "bash", **named)
     assert (code, err) == (0, "")
     assert "_FASTNET_COMPLETE=complete_bash" in out
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "hint"),
+    [
+        (["a,label", *(f"{i % 200},{i % 2}" for i in range(80))], [], "features go up to 79"),
+        (["a,label", *(f"{i % 200},{i % 2}" for i in range(80))], ["--input-scale", "1/199"], ""),
+        (
+            ["a,label", *(f"{i % 200},{i % 2}" for i in range(80))],
+            ["--preparation", "standard"],
+            "",
+        ),
+        (["a,label", *(f"{i % 9},{i % 2}" for i in range(80))], [], ""),
+        (["a,y", *(f"{i % 9},{i + 0.5}" for i in range(80))], [], "quantities go up to 79.5"),
+        (["a,y", *(f"{i % 9},{i / 80}" for i in range(80))], [], ""),
+    ],
+)
+def test_numbers_that_networks_hardly_learn_from_are_named(
+    tmp_path: Path, inside: Inside, rows: list[str], options: list[str], hint: str
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    wanted = ["train", str(path), "--epochs", "1", "--validation", "0", "--backend", "numpy"]
+    code, _, err = inside(*wanted, *options, "--learning-rate", "1e-9")
+    assert code == 0
+    assert (hint in err) if hint else (err == "")
+    assert inside(*wanted, *options, "--learning-rate", "1e-9", "--quiet")[2] == ""

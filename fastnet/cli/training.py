@@ -205,14 +205,21 @@ def _save_what_is_finished(network: Network, path: Path | None) -> None:
 
 
 def _hint_at_scale(prepared: Prepared) -> None:
-    """Say so if bytes are used as they are: nobody scales them unasked."""
-    network, X = prepared.network, prepared.X_train
+    """Say so if numbers are used as they are that networks hardly learn from: nobody asked."""
+    network, X, y = prepared.network, prepared.X_train, prepared.y_train
     if X.dtype == np.uint8 and network.input_scale == 1 and network.preparation is None:
         most = int(X.max())
         if most > SMALL:
             screen.note(
                 f"features go up to {most} and are used as they are; networks learn better from 0 "
                 f"to 1: --input-scale 1/{most}, or --preparation min_max"
+            )
+    if network.task_in_use == "regression":
+        most = float(np.abs(y).max())
+        if most > SMALL:
+            screen.note(
+                f"quantities go up to {most:g} and are learned as they are; networks learn better "
+                f"from about -1 to 1: scale them before, as in (y - y.mean()) / y.std()"
             )
 
 
