@@ -2,7 +2,8 @@
 
 Their networks take features as they are. What ours does to features before the first layer, the
 preparation and the input scale, is therefore worked into that layer on the way out:
-x' = (x - shift) scale gives W' = diag(scale) W and b' = b - (shift scale) W.
+x' = (x - shift) scale gives W' = diag(scale) W and b' = b - (shift scale) W. On the way in it is
+taken out again: W = diag(1 / scale) W' and b = b' + shift W'.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnet import checks
 from fastnet.activations import Activation, Linear, ReLU, Sigmoid, Softmax, Tanh
 from fastnet.data.targets import Codec
 from fastnet.layers import Dense
@@ -38,22 +40,33 @@ def raw_layers(network: Network) -> Layers:
     ValueError
         If the network's preparation has learned nothing yet.
     """
-    state = network.state_dict()
-    count = len(network.layers)
-    layers = [
-        (state[f"layer_{n}.weights"], state[f"layer_{n}.biases"]) for n in range(1, count + 1)
-    ]
-    shift: Any = 0.0
-    scale: Any = network.input_scale
-    if network.preparation is not None:
-        shift, scale = network.preparation.numbers
-    elif network.input_scale == 1:
+    layers = _own_layers(network)
+    if not _changes_features(network):
         return layers
+    shift, scale = _shift_and_scale(network)
     W, b = (part.astype(np.float64) for part in layers[0])
-    factor = np.broadcast_to(scale, len(W))
-    b = b - (np.broadcast_to(shift, len(W)) * factor) @ W
-    W = factor[:, None] * W
+    b = b - (shift * scale) @ W
+    W = scale[:, None] * W
     return [(W.astype(network.dtype), b.astype(network.dtype)), *layers[1:]]
+
+
+def _own_layers(network: Network) -> Layers:
+    """Return the parameters as they are, for features that are prepared."""
+    state = network.state_dict()
+    numbers = range(1, len(network.layers) + 1)
+    return [(state[f"layer_{n}.weights"], state[f"layer_{n}.biases"]) for n in numbers]
+
+
+def _changes_features(network: Network) -> bool:
+    return network.preparation is not None or network.input_scale != 1
+
+
+def _shift_and_scale(network: Network) -> tuple[Array, Array]:
+    """Return what is done to each feature, x' = (x - shift) scale, in float64."""
+    if network.preparation is not None:
+        return network.preparation.numbers
+    inputs = network.layers[0].inputs
+    return np.zeros(inputs), np.full(inputs, network.input_scale, np.float64)
 
 
 # -- scikit-learn ---------------------------------------------------------------------------------
@@ -134,7 +147,8 @@ def to_sklearn(network: Network) -> Any:
     Returns
     -------
     MLPClassifier or MLPRegressor
-        Ready to predict.
+        Ready to predict, always (rows,) for a single output: scikit-learn has no other shape
+        there, also where the targets were (rows, 1) and ours predicts that.
 
     Raises
     ------
@@ -155,9 +169,9 @@ def to_sklearn(network: Network) -> Any:
     last, codec = network.layers[-1], network.codec
     is_classifier = codec.task == "classification"
     output = names.get(type(last.activation))
-    several = codec.multilabel or (last.outputs == 1 and codec.vector)
-    expected = ("logistic" if several else "softmax") if is_classifier else "identity"
-    if output != expected or (is_classifier and not codec.multilabel and not codec.vector):
+    has_sigmoid = codec.multilabel or last.outputs == 1
+    expected = ("logistic" if has_sigmoid else "softmax") if is_classifier else "identity"
+    if output != expected:
         raise ValueError(
             f"the outputs are {last.outputs} of {last.activation} for {codec.task}; scikit-learn "
             f"has {OF_SKLEARN[expected].name} there"
@@ -198,44 +212,70 @@ def _sklearn() -> tuple[Any, Any]:
 # -- PyTorch --------------------------------------------------------------------------------------
 
 
-def to_torch(network: Network) -> dict[str, Array]:
+def to_torch(network: Network, *, prepared: bool = False) -> dict[str, Array]:
     """Return the arrays of ``torch.nn.Sequential(Linear, activation, Linear, ...)``.
 
     Parameters
     ----------
     network : Network
+    prepared : bool, default False
+        Whether the module's features are prepared, or multiplied by the input scale, already. By
+        default they are as they came, and what the network does to them is worked into the first
+        layer; with True the arrays are the network's parameters to the bit.
 
     Returns
     -------
     dict of str to array
-        ``0.weight`` (outputs, inputs), ``0.bias`` (outputs,), ``2.weight``, and so on, for features
-        as they came. ``module.load_state_dict({k: torch.from_numpy(v) for k, v in ...})`` takes
-        them; the last activation is not part of them.
+        ``0.weight`` (outputs, inputs), ``0.bias`` (outputs,), ``2.weight``, and so on.
+        ``module.load_state_dict({k: torch.from_numpy(v) for k, v in ...})`` takes them; the last
+        activation is not part of them. `from_torch` goes back.
+
+    Raises
+    ------
+    ValueError
+        If the network's preparation has learned nothing yet, unless ``prepared``.
     """
+    checks.truth(prepared, "prepared")
     found = {}
-    for number, (W, b) in enumerate(raw_layers(network)):
+    layers = _own_layers(network) if prepared else raw_layers(network)
+    for number, (W, b) in enumerate(layers):
         found[f"{2 * number}.weight"] = np.ascontiguousarray(W.T)
         found[f"{2 * number}.bias"] = b
     return found
 
 
-def from_torch(network: Network, state_dict: Mapping[str, Any]) -> None:
+def from_torch(network: Network, state_dict: Mapping[str, Any], *, prepared: bool = False) -> None:
     """Give a network the arrays of a PyTorch module of linear layers.
+
+    Afterwards it computes what the module does, as far as their activations are the same. Its
+    input scale and its preparation stay what they are.
 
     Parameters
     ----------
     network : Network
-        Its layers have the module's sizes. Input scale and preparation stay what they are.
+        Its layers have the module's sizes.
     state_dict : mapping of str to array
         What ``module.state_dict()`` returns: tensors on the CPU, or arrays. Names are not looked
         at but for their ends, ``weight`` (outputs, inputs) and ``bias`` (outputs,), in the order of
         the layers.
+    prepared : bool, default False
+        Whether the module's features are prepared, or multiplied by the input scale, already. By
+        default they are as they came, as in `to_torch`: what the network does to them is taken out
+        of the first layer, up to rounding. With True the arrays become the parameters as they are.
 
     Raises
     ------
     ValueError
-        If there are other arrays, or of other shapes; nothing is changed then.
+        If there are other arrays, or of other shapes; and unless ``prepared``, if the network's
+        preparation has learned nothing yet, or makes 0 of a feature that the module uses. Nothing
+        is changed then.
+
+    Examples
+    --------
+    >>> module.load_state_dict({k: torch.from_numpy(v) for k, v in fastnet.to_torch(net).items()})
+    >>> fastnet.from_torch(net, module.state_dict())
     """
+    checks.truth(prepared, "prepared")
     names = list(state_dict)
     expected = [part for _ in network.layers for part in ("weight", "bias")]
     if [name.rpartition(".")[2] for name in names] != expected:
@@ -244,7 +284,7 @@ def from_torch(network: Network, state_dict: Mapping[str, Any]) -> None:
             f"{len(network.layers)} layer(s), in order"
         )
     arrays = [np.asarray(state_dict[name]) for name in names]
-    parts = []
+    layers: Layers = []
     pairs = zip(arrays[::2], arrays[1::2], names[::2], strict=True)
     for layer, (W, b, name) in zip(network.layers, pairs, strict=True):
         wanted = (layer.outputs, layer.inputs), (layer.outputs,)
@@ -253,5 +293,25 @@ def from_torch(network: Network, state_dict: Mapping[str, Any]) -> None:
                 f"state_dict has {name!r} of shape {W.shape} and a bias of shape {b.shape}; "
                 f"expected {wanted[0]} and {wanted[1]}"
             )
-        parts += [W.T.ravel(), b]
-    network.parameters = np.concatenate(parts)
+        layers.append((W.T, b))
+    if not prepared and _changes_features(network):
+        layers[0] = _for_prepared(network, *layers[0])
+    network.parameters = np.concatenate([part.ravel() for pair in layers for part in pair])
+
+
+def _for_prepared(network: Network, W: Array, b: Array) -> tuple[Array, Array]:
+    """Return a first layer for prepared features, from one for features as they came."""
+    shift, scale = _shift_and_scale(network)
+    constant = scale == 0
+    if (W[constant] != 0).any():
+        position = int(np.flatnonzero(constant & (W != 0).any(axis=1))[0])
+        raise ValueError(
+            f"state_dict has weights for feature {position} (counted from 0), of which the "
+            f"network's preparation makes 0, since it did not vary; expected zeros there, or "
+            f"prepared=True for a module of prepared features"
+        )
+    with np.errstate(all="ignore"):  # what is not finite is refused with the parameters
+        b = b + shift @ W.astype(np.float64)
+        W = W / np.where(constant, 1, scale)[:, None]
+    # Weights that have no effect stay what they are.
+    return np.where(constant[:, None], _own_layers(network)[0][0], W), b

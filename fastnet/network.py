@@ -280,12 +280,18 @@ class Network:
         modelfile.save(self, path)
 
     def export_onnx(self, path: str | os.PathLike[str]) -> None:
-        """Write the network as ONNX, for programs that run networks, what prepares rows included.
+        """Write the network as ONNX, for programs that run networks and do not train them.
 
-        onnxruntime's outputs for random rows are compared with the network's first. The file takes
-        ``X`` (rows, inputs) in the network's dtype, in float64 where there is a preparation, and
-        gives ``outputs``, as `forward`; for classes also ``prediction``, as `predict`, and
-        ``probabilities``, as `predict_proba`.
+        What onnxruntime gives for random rows is compared with the network first. The file takes
+        ``X`` (rows, inputs) in the network's dtype, in float64 where there is a preparation, which
+        is part of the file, as the input scale is. It gives ``outputs``, as `forward`; for classes
+        also ``prediction``, as `predict`, with labels of bytes as texts by latin-1; and
+        ``probabilities``, as `predict_proba`, where there are any.
+
+        Texts of tables become features of zeros and ones before the file, which takes numbers
+        alone: in the order of ``features`` in its metadata, ``size`` or ``city=Rome``. They are
+        under the key ``fastnet``, as JSON, with the table's ``columns``, the ``label``'s heading
+        and the ``classes``.
 
         Parameters
         ----------
@@ -299,7 +305,11 @@ class Network:
         OSError
             If it cannot be written; an older file is then as it was.
         RuntimeError
-            If onnxruntime's outputs differ by more than 1e-5.
+            If onnxruntime's outputs or probabilities differ by more than 1e-5 of their size or of
+            1, or predictions by more than rounding explains; or if the outputs are not finite.
+        ValueError
+            If parameters are NaN or infinite, the network is too large for the format (2 GiB), or
+            its preparation has learned nothing yet.
         """
         from fastnet import onnxfile
 

@@ -78,6 +78,27 @@ def test_to_sklearn(what: str, one_output: bool, preparation: Any) -> None:
         np.testing.assert_allclose(model.predict_proba(X), run.network.predict_proba(X), atol=1e-9)
 
 
+@pytest.mark.parametrize("preparation", [None, "standard"])
+@pytest.mark.parametrize("last", ["sigmoid", "linear"])
+def test_to_sklearn_with_targets_of_one_column(last: str, preparation: Any) -> None:
+    y = (LABELS == "a").astype(int)[:, None] if last == "sigmoid" else X[:, :1] / 10
+    net = fastnet.Network(
+        [fastnet.Dense(4, 6, "tanh"), fastnet.Dense(6, 1, last)],
+        loss="log_loss" if last == "sigmoid" else "mse",
+        preparation=preparation,
+        dtype="float64",
+        backend="numpy",
+    )
+    net.fit(X, y, epochs=20)
+    model, expected = fastnet.to_sklearn(net), net.predict(X)
+    assert expected.shape == (len(X), 1)
+    np.testing.assert_allclose(model.predict(X), expected[:, 0], rtol=1e-9, atol=1e-9)
+    assert model.predict(X).shape == (len(X),)
+    if last == "sigmoid":
+        assert len(np.unique(expected)) == 2
+        np.testing.assert_allclose(model.predict_proba(X), net.predict_proba(X), atol=1e-9)
+
+
 @pytest.mark.parametrize(
     ("layers", "loss", "message"),
     [
@@ -130,6 +151,71 @@ def test_to_torch(preparation: Any) -> None:
     }
     assert all(array.flags.c_contiguous for array in state.values())
     np.testing.assert_allclose(by_hand(state, X), net.forward(X), rtol=1e-9, atol=1e-9)
+
+
+def changing(change: str) -> tuple[fastnet.Network, Any]:
+    """Return a trained network that changes features in some way, and rows for it."""
+    rows = np.column_stack([X, np.full(len(X), 7.0)])  # of which a preparation makes 0
+    net = fastnet.Network(
+        [fastnet.Dense(5, 6, "tanh"), fastnet.Dense(6, 2)],
+        loss="mse",
+        input_scale=0.1 if change == "input_scale" else 1.0,
+        preparation=None if change in ("nothing", "input_scale") else change,
+        backend="numpy",
+    )
+    net.fit(rows, X[:, :2] / 100, epochs=2)
+    return net, rows
+
+
+CHANGES = ["nothing", "input_scale", "min_max", "standard"]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_to_torch_and_back(change: str) -> None:
+    net, rows = changing(change)
+    before, expected = net.parameters, net.forward(rows)
+    fastnet.from_torch(net, fastnet.to_torch(net))
+    np.testing.assert_allclose(net.parameters, before, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(net.forward(rows), expected, atol=1e-4)
+    net.parameters = before
+    state = fastnet.to_torch(net, prepared=True)
+    np.testing.assert_array_equal(state["0.weight"], net.state_dict()["layer_1.weights"].T)
+    net.parameters = np.zeros_like(before)
+    fastnet.from_torch(net, state, prepared=True)
+    np.testing.assert_array_equal(net.parameters, before)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_from_torch_computes_what_the_module_does(change: str) -> None:
+    net, rows = changing(change)
+    state = {
+        "0.weight": RNG.normal(size=(6, 5)) / 100,
+        "0.bias": RNG.normal(size=6),
+        "2.weight": RNG.normal(size=(2, 6)),
+        "2.bias": RNG.normal(size=2),
+    }
+    if net.preparation is not None:
+        before = net.parameters
+        with pytest.raises(ValueError, match=r"weights for feature 4 .* prepared=True"):
+            fastnet.from_torch(net, state)
+        np.testing.assert_array_equal(net.parameters, before)
+        state["0.weight"][:, 4] = 0
+    fastnet.from_torch(net, state)
+    np.testing.assert_allclose(net.forward(rows), by_hand(state, rows), rtol=1e-4, atol=1e-4)
+
+
+def test_a_preparation_that_has_learned_nothing() -> None:
+    net = fastnet.Network(
+        [fastnet.Dense(4, 2)], loss="mse", preparation="standard", backend="numpy"
+    )
+    state = fastnet.to_torch(net, prepared=True)
+    fastnet.from_torch(net, state, prepared=True)
+    with pytest.raises(ValueError, match="has learned nothing yet"):
+        fastnet.to_torch(net)
+    with pytest.raises(ValueError, match="has learned nothing yet"):
+        fastnet.from_torch(net, state)
+    with pytest.raises(TypeError, match="prepared is 1 "):
+        fastnet.to_torch(net, prepared=1)  # type: ignore[arg-type]
 
 
 def test_from_torch() -> None:

@@ -215,10 +215,10 @@ def _hint_at_scale(prepared: Prepared) -> None:
                 f"to 1: --input-scale 1/{most}, or --preparation min_max"
             )
     if network.task_in_use == "regression":
-        most = float(np.abs(y).max())
-        if most > SMALL:
+        largest = float(np.abs(y).max())
+        if largest > SMALL:
             screen.note(
-                f"quantities go up to {most:g} and are learned as they are; networks learn better "
+                f"quantities go up to {largest:g} and are learned as they are; networks learn better "
                 f"from about -1 to 1: scale them before, as in (y - y.mean()) / y.std()"
             )
 
