@@ -19,13 +19,24 @@ Array = np.ndarray[Any, np.dtype[Any]]
 TOLERANCE = 1e-6
 # Below this size of a block's gradient its error counts as absolute.
 SMALLEST_SCALE = 1e-8
-# Half-widths of the differences, tried from the widest on, for inputs of size 1.
-WIDTHS = (4e-2, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+# The h of the differences, for inputs of size 1: FIRST, then wider or narrower ones.
+FIRST = 4e-2
+WIDER = (0.1, 0.25, 0.6, 1.5)
+NARROWER = (2e-2, 1e-2, 5e-3, 2e-3, 1e-3, 3e-4, 1e-4, 1e-5, 1e-6)
+# Inputs smaller than this count as this large; h is then wide enough.
+SMALLEST_INPUT = 1e-2
 # Central differences of eighth order: f'(0) ~ sum_k c_k (f(kh) - f(-kh)) / h.
 COEFFICIENTS = (4 / 5, -1 / 5, 4 / 105, -1 / 280)
-# Two estimates agree when they differ by no more than this share, or than what rounding explains.
+# The same of sixth order, from the same points: the two differ by more than the former's error.
+SIXTH_ORDER = (3 / 4, -3 / 20, 1 / 60, 0.0)
+# An estimate whose doubt is no more than this share of the block's largest derivative, or than that
+# share of the smallest scale, needs no better h.
 AGREEMENT = 1e-9
-ROUNDINGS = 16
+NEGLIGIBLE = 1e-7
+# A loss is off by up to this many times what its rounding was measured to be, in so many samples.
+ROUNDINGS = 2
+SAMPLES = 32
+EPSILON = float(np.finfo(float).eps)
 # How often the point may be moved to get away from kinks.
 MOVES = 20
 
@@ -43,12 +54,27 @@ class BlockCheck:
         How many of its elements were compared.
     error : float
         max |analytic - numeric| / max(max |numeric|, 1e-8).
+    floor : float
+        The smallest error that can be told from the rounding of the loss and from what the
+        differences leave out: how far ``numeric`` may be off, in the units of ``error``.
+    size : float
+        max |analytic|. Where it is above 0 and below 1e-8, ``error`` is absolute, and a derivative
+        that is wrong by more than the tolerance would go unseen.
     """
 
     block: str
     shape: tuple[int, ...]
     checked: int
     error: float
+    floor: float
+    size: float
+
+    def outcome(self, tolerance: float) -> str:
+        """Return ``passed``, ``FAILED``, or ``too flat`` to be checked to the tolerance."""
+        if not self.error <= tolerance + self.floor:
+            return "FAILED"
+        flat = self.floor > tolerance or 0 < self.size < SMALLEST_SCALE
+        return "too flat" if flat else "passed"
 
 
 @dataclass(frozen=True)
@@ -60,7 +86,7 @@ class GradientCheck:
     rows : list of BlockCheck
         One per block of parameters.
     tolerance : float
-        The largest error that passes.
+        The largest error that passes, next to the block's floor.
     moved : bool
         Whether the parameters were moved a little, away from kinks, for the check.
     """
@@ -76,8 +102,25 @@ class GradientCheck:
 
     @property
     def passed(self) -> bool:
-        """Whether every error is within the tolerance."""
-        return all(row.error <= self.tolerance for row in self.rows)
+        """Whether every block was checked to the tolerance and found right.
+
+        False if a block `failed`, and if one is `too_flat`: then nothing wrong was found, but a
+        wrong derivative could have gone unseen.
+        """
+        return not self.failed and not self.too_flat
+
+    @property
+    def failed(self) -> list[str]:
+        """The blocks whose error is beyond tolerance and floor: their gradients are wrong."""
+        return self._blocks("FAILED")
+
+    @property
+    def too_flat(self) -> list[str]:
+        """The blocks not found wrong whose floor is above the tolerance, or size below 1e-8."""
+        return self._blocks("too flat")
+
+    def _blocks(self, outcome: str) -> list[str]:
+        return [row.block for row in self.rows if row.outcome(self.tolerance) == outcome]
 
     def __iter__(self) -> Iterator[BlockCheck]:
         return iter(self.rows)
@@ -87,24 +130,43 @@ class GradientCheck:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data."""
-        return {**asdict(self), "error": self.error, "passed": self.passed}
+        rows = [{**asdict(row), "outcome": row.outcome(self.tolerance)} for row in self.rows]
+        return {
+            **asdict(self),
+            "rows": rows,
+            "error": self.error,
+            "passed": self.passed,
+            "failed": self.failed,
+            "too_flat": self.too_flat,
+        }
 
     def __str__(self) -> str:
-        lines = [f"{'block':<18} {'shape':<14} {'checked':>8} {'error':>10}"]
+        lines = [f"{'block':<18} {'shape':<14} {'checked':>8} {'error':>10} {'floor':>10}  outcome"]
         lines += [
-            f"{row.block:<18} {row.shape!s:<14} {row.checked:>8} {row.error:>10.2e}"
+            f"{row.block:<18} {row.shape!s:<14} {row.checked:>8} {row.error:>10.2e} "
+            f"{row.floor:>10.2e}  {row.outcome(self.tolerance)}"
             for row in self.rows
         ]
         return "\n".join([*lines, self.verdict])
 
     @property
     def verdict(self) -> str:
-        """One line: passed or failed, and by how much."""
-        moved = "; the point was moved away from kinks" if self.moved else ""
-        return (
-            f"{'passed' if self.passed else 'FAILED'}: largest error {self.error:.2e}, "
-            f"allowed {self.tolerance:g}{moved}"
+        """One line: passed, failed or too flat, and by how much."""
+        flat = f"too flat to be checked to {self.tolerance:g}: " + ", ".join(
+            f"{row.block} (to {row.floor:.1e})"
+            if row.floor > self.tolerance
+            else f"{row.block} (gradient {row.size:.1e})"
+            for row in self.rows
+            if row.block in self.too_flat
         )
+        found = f"largest error {self.error:.2e}, allowed {self.tolerance:g}"
+        if self.failed:
+            line = f"FAILED: {found}" + (f"; {flat}" if self.too_flat else "")
+        elif self.too_flat:
+            line = f"{flat}; nothing wrong was found, largest error {self.error:.2e}"
+        else:
+            line = f"passed: {found}"
+        return line + ("; the point was moved away from kinks" if self.moved else "")
 
 
 class _Kink(Exception):  # noqa: N818 - a signal within this module
@@ -123,10 +185,15 @@ def gradcheck(
     """Compare the analytic gradient with central differences in float64, block by block.
 
     The network is copied to float64 on its own backend; nothing of it changes. Each derivative
-    comes from eight points, exact up to h^8, so that h can be wide and rounding stays small; h
-    shrinks until two estimates agree. A difference that would cross a kink of relu, leaky_relu,
-    elu or mae (where a derivative jumps) is not taken: h shrinks, and if that does not help,
-    the parameters are moved a little and the check starts anew.
+    comes from eight points, exact up to h^8, so that h can be wide and rounding stays small: h
+    grows while rounding is the larger part of the doubt, and shrinks while the terms left out
+    are. A difference that would cross a kink of relu, leaky_relu, elu or mae (where a derivative
+    jumps) is not taken: h shrinks, and if that does not help, the parameters are moved a little
+    and the check starts anew.
+
+    What doubt is left is the block's floor, and it is added to what is allowed. Where a trained
+    network has next to no gradient, the floor may be above the tolerance: such a block is
+    reported as too flat to be checked, neither passed nor failed; rows with a larger loss help.
 
     Parameters
     ----------
@@ -134,14 +201,15 @@ def gradcheck(
     X, y, sample_weight
         As in ``Network.fit``; a few rows are enough.
     tolerance : float, default 1e-6
-        The largest error that passes.
+        The largest error that passes, next to what differences cannot resolve.
     most : int, default 200
         How many elements of a block are compared at most, drawn by a fixed seed.
 
     Returns
     -------
     GradientCheck
-        ``passed``, ``error``, and a row per block; ``print`` shows it as a table.
+        ``passed``, ``failed``, ``too_flat``, ``error``, and a row per block; ``print`` shows it
+        as a table.
 
     Raises
     ------
@@ -204,68 +272,145 @@ class _Probe:
 
     def check(self, theta: Array, most: int) -> list[BlockCheck]:
         """Return the comparison at ``theta``, or raise _Kink."""
+        noise = self._noise(theta)
         self.executor.theta = theta
         scale = 1 / self.rows.total_weight
         _, analytic = self.executor.gradient(self.data, scale)
-        noise = ROUNDINGS * np.finfo(float).eps * max(abs(self.loss(theta)), 1e-2)
+        self.loss(theta)
         regions = self.regions()
         parts = self.network.blocks()
+        inputs = [self._input_sizes(layer) for layer in range(len(parts) // 2)]
         found = []
         for number, (name, begin, shape) in enumerate(parts):
             size = int(np.prod(shape))
             chosen = Stream(0, GRADIENT_CHECK, number).permutation(size)[:most] + begin
-            reach = self._input_size(number // 2) if name.endswith("weights") else 1.0
-            numeric = np.array(
-                [self._difference(theta, int(i), regions, reach, noise) for i in chosen]
-            )
+            numeric, doubts = np.zeros(len(chosen)), np.zeros(len(chosen))
+            for n, i in enumerate(chosen):
+                weights = name.endswith("weights")
+                reach = inputs[number // 2][(int(i) - begin) // shape[1]] if weights else 1.0
+                so_far = float(np.abs(numeric).max())
+                numeric[n], doubts[n] = self._difference(
+                    theta, int(i), regions, reach, noise, so_far
+                )
             gap = np.abs(analytic[chosen] - numeric).max()
             error = float(gap / max(np.abs(numeric).max(), SMALLEST_SCALE))
-            found.append(BlockCheck(name, shape, len(chosen), error))
+            floor = float(doubts.max() / max(np.abs(numeric).max(), SMALLEST_SCALE))
+            largest = float(np.abs(analytic[begin : begin + size]).max())
+            found.append(BlockCheck(name, shape, len(chosen), error, floor, largest))
         return found
 
-    def _input_size(self, layer: int) -> float:
-        """Return the largest input of a layer, at least 1: how far a weight's step reaches."""
+    def _input_sizes(self, layer: int) -> Array:
+        """Return the largest values of a layer's inputs: how far a weight's step reaches."""
         record = self.executor.table.records[layer]
         values = backprop.a_of(self.work, record, 0, len(self.rows))
-        return max(1.0, float(np.abs(self.executor.get(values)).max()))
+        sizes = np.abs(self.executor.get(values)).max(axis=0)
+        return np.where(sizes > 0, np.maximum(sizes, SMALLEST_INPUT), 1.0)
+
+    def _noise(self, theta: Array) -> float:
+        """Return how far the rounding inside the network shifts the loss at ``theta``.
+
+        It is measured: with every parameter moved by its last bit or not at all, each sum and each
+        logit rounds anew, and what that does to the loss is what rounding does to it. Large logits
+        of rows that are decided do not count, then, and those of a row in doubt do. Derivatives by
+        hand have no part in it.
+        """
+        stream = Stream(0, GRADIENT_CHECK, len(self.network.blocks()))
+        loss = self.loss(theta)
+        shifts = [
+            abs(self.loss(theta * (1 + EPSILON * (2 * stream.uniform(len(theta)) - 1))) - loss)
+            for _ in range(SAMPLES)
+        ]
+        return float(np.max(shifts))
+
+    def _grain(self, losses: list[float]) -> float:
+        """Return the last bit of the largest loss.
+
+        A cross-entropy of a softmax has the sum of exp(z - max z) in it: 1 or more, with a last bit
+        of its own.
+        """
+        network = self.network
+        softmax = network.layers[-1].activation.name == "softmax" and not network.loss.elementwise
+        least = 1.0 if softmax else 0.0
+        return EPSILON / 2 * (least + float(np.max(np.abs(losses))))
 
     def _difference(
-        self, theta: Array, i: int, regions: list[Array], reach: float, noise: float
-    ) -> float:
-        """Return dL/dtheta_i from differences that cross no kink.
+        self,
+        theta: Array,
+        i: int,
+        regions: list[Array],
+        reach: float,
+        noise: float,
+        largest: float,
+    ) -> tuple[float, float]:
+        """Return dL/dtheta_i from differences that cross no kink, and how far it may be off.
 
-        ``noise`` is how far rounding may shift a loss.
+        ``noise`` is how far rounding may shift a loss, ``largest`` the block's largest derivative
+        so far.
         """
         point = theta.copy()
+        losses: list[float] = []
 
         def loss_at(offset: float) -> float:
             point[i] = theta[i] + offset
-            value = self.loss(point)
+            losses.append(self.loss(point))
             if any((now != then).any() for now, then in zip(self.regions(), regions, strict=True)):
                 raise _Kink
-            return value
+            return losses[-1]
 
-        before, best, best_gap = None, None, np.inf
-        for width in WIDTHS:
+        def estimate(width: float) -> _Estimate | None:
+            losses.clear()
             h = width / reach
             try:
-                estimate = _derivative(loss_at, h)
+                changes = _changes(loss_at, h)
             except _Kink:
-                continue
-            if before is not None:
-                gap = abs(estimate - before)
-                if gap < best_gap:
-                    best, best_gap = before, gap
-                if gap <= max(AGREEMENT * abs(estimate), noise / h):
-                    best = before
-                    break
-            before = estimate
-        point[i] = theta[i]
+                return None
+            value = _derivative(changes, h)
+            left_out = abs(value - _derivative(changes, h, SIXTH_ORDER))
+            grain = self._grain(losses)
+            if min(losses) == max(losses):  # not even the widest step changes the last bit
+                return _Estimate(value, left_out, grain / (len(COEFFICIENTS) * h))
+            spread = float(np.sqrt(2 * np.square(COEFFICIENTS).sum()))  # each loss rounds alone
+            return _Estimate(value, left_out, ROUNDINGS * (noise + grain) * spread / h)
+
+        best = estimate(FIRST)
+        wider = best is not None and best.rounding > best.left_out
+        for width in WIDER if wider else NARROWER:
+            enough = max(AGREEMENT * largest, NEGLIGIBLE * SMALLEST_SCALE)
+            if best is not None and best.doubt <= max(AGREEMENT * abs(best.value), enough):
+                break
+            now = estimate(width)
+            better = now is not None and (best is None or now.doubt < best.doubt)
+            if better:
+                best = now
+            if wider and not better:
+                break
+            if not wider and now is not None and now.left_out <= now.rounding:
+                break
         if best is None:
             raise _Kink
-        return best
+        return best.value, best.doubt
 
 
-def _derivative(f: Callable[[float], float], h: float) -> float:
-    """Return f'(0) by central differences of eighth order."""
-    return sum(c * (f(k * h) - f(-k * h)) for k, c in enumerate(COEFFICIENTS, 1)) / h
+@dataclass(frozen=True)
+class _Estimate:
+    """A derivative from differences: what their formula leaves out of it, and their rounding."""
+
+    value: float
+    left_out: float
+    rounding: float
+
+    @property
+    def doubt(self) -> float:
+        return self.left_out + self.rounding
+
+
+def _changes(f: Callable[[float], float], h: float) -> list[float]:
+    """Return f(kh) - f(-kh) for k = 1, 2, ..."""
+    return [f(k * h) - f(-k * h) for k in range(1, len(COEFFICIENTS) + 1)]
+
+
+def _derivative(
+    changes: list[float], h: float, coefficients: tuple[float, ...] = COEFFICIENTS
+) -> float:
+    """Return f'(0) by central differences."""
+    return sum(c * change for c, change in zip(coefficients, changes, strict=True)) / h

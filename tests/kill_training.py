@@ -94,6 +94,8 @@ def main(kills: int, backend: str, seed: int = 0) -> int:
                 child.send_signal(signal.SIGKILL)
                 child.communicate()
                 done += 1
+                if done % 20 == 0:
+                    print(f"{done} kills", file=sys.stderr, flush=True)
                 known = found_in(folder)
                 starts_over += not known
                 if known:

@@ -396,6 +396,56 @@ def test_columns_of_text(run: Run) -> None:
     assert "line 3, column 'city' is 'Bern', which was not there in training" in done.err
 
 
+def test_labels_come_back_as_they_were_given(run: Run) -> None:
+    lines = [f"{'001' if p > 0 else '002'},{p}" for p in X[:, 0]]
+    Path("codes.csv").write_text("\n".join(["label,p", *lines, ""]))
+    words = "--epochs 2 --hidden 4 --backend numpy -q --save codes.safetensors"
+    assert run("train", "codes.csv", *words.split()).code == 0
+    found = [row[0] for row in run("predict", "codes.safetensors", "codes.csv").table[1:]]
+    assert {*found} <= {"001", "002"}
+    done = run("evaluate", "codes.safetensors", "codes.csv", "--json")
+    assert done.code == 0, done.err
+    right = sum(one == line.split(",")[0] for one, line in zip(found, lines, strict=True))
+    assert done.json["accuracy"] == pytest.approx(right / len(lines))
+
+
+def test_columns_that_are_called_by_numbers_or_have_commas(run: Run) -> None:
+    lines = [f"{'xyz'[i % 3]},{i % 5},{'ab'[i % 2]},{i % 7}" for i in range(40)]
+    Path("t.csv").write_text("\n".join(['"a,x",2021,city,n', *lines, ""]))
+    words = "--label 2021 --task classification --epochs 1 --hidden 4 --backend numpy -q --force"
+    for number, columns in enumerate(['"a,x",city', ' city , "a,x"', '"a,x",2', "0,city"]):
+        model = f"{number}.safetensors"
+        done = run("train", "t.csv", *words.split(), "--one-hot", columns, "--save", model)
+        assert done.code == 0, done.err
+        layout = fastnet.load(model, backend="numpy").layout
+        assert layout.label == "2021"
+        assert [len(column.categories) for column in layout.columns] == [3, 2, 0]
+    done = run("evaluate", model, "t.csv", "--label", "2021", "--json")
+    assert done.json["rows"] == 40
+    done = run("train", "t.csv", *words.split(), "--one-hot", '"a,x')
+    assert (done.code, done.out) == (2, b"")
+    assert "--one-hot is '\"a,x'" in done.err
+
+
+def test_the_column_of_labels_is_empty_or_missing(run: Run) -> None:
+    frame = pd.DataFrame(X, columns=["p", "q", "r"])
+    frame.assign(price=X[:, 0]).to_csv("prices.csv", index=False)
+    words = "--label price --epochs 1 --hidden 4 --backend numpy -q --save prices.safetensors"
+    assert run("train", "prices.csv", *words.split()).code == 0
+    expected = run("predict", "prices.safetensors", "x.csv")
+    assert expected.code == 0, expected.err
+    frame.assign(price="").to_csv("new.csv", index=False)
+    done = run("predict", "prices.safetensors", "new.csv")
+    assert (done.code, done.out, done.err) == (0, expected.out, "")
+    done = run("evaluate", "prices.safetensors", "new.csv")
+    assert (done.code, done.out) == (2, b"")
+    assert "line 2, column 'price' has no value" in done.err
+    done = run("evaluate", "prices.safetensors", "x.csv")
+    assert (done.code, done.out) == (2, b"")
+    assert "no column is called 'price'" in done.err
+    assert "class, y" not in done.err
+
+
 def test_csv_on_stdin(run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stdin(content: bytes) -> None:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))

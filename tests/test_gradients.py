@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import fastnet
-from fastnet import Dense, Network
+from fastnet import Adam, Dense, Network
 from fastnet.activations import ACTIVATIONS, ReLU, activation
+from fastnet.checking import BlockCheck, GradientCheck
 from fastnet.losses import LOSSES, LogLoss, is_legal, loss
 
 PAIRS = [
@@ -46,8 +47,13 @@ def test_gradient(loss_name: str, output: str, depth: int, rows: int, weighted: 
     weights = rng.uniform(0.5, 2, size=rows) if weighted else None
     result = fastnet.gradcheck(net, X, t, sample_weight=weights)
     assert result.error <= 1e-6, result
-    assert result.passed
+    assert not result.failed
     assert sum(row.checked for row in result.rows) == net.parameter_count
+    # One row that mae pulls the same way at every output of a softmax has a gradient of 0: whether
+    # its differences, all rounding, resolve 1e-14 is chance.
+    if any(row.size > 0 for row in result):
+        assert result.passed, result
+        assert max(row.floor for row in result) < 1e-7, result  # it hides nothing ordinary
 
 
 def test_every_hidden_activation() -> None:
@@ -135,3 +141,113 @@ def test_a_broken_derivative_fails(monkeypatch: pytest.MonkeyPatch, broken: str)
     assert not result.passed
     assert result.error > 1e-3
     assert "FAILED" in str(result)
+    assert result.failed
+
+
+# -- trained networks, whose gradients are small --------------------------------------------------
+
+
+def trained_on_few_features() -> tuple[Network, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 3))
+    y = (X @ [1, -2, 0.5] > 0).astype(int)
+    net = Network(
+        [Dense(3, 16, "relu"), Dense(16, 2, "softmax")],
+        loss="categorical_crossentropy",
+        dtype="float64",
+        backend="numpy",
+        seed=1,
+    )
+    net.fit(X, y, optimizer=Adam(1e-2), batch_size=32, epochs=2_000, progress=False)
+    return net, X[:5], y[:5]
+
+
+def trained_on_bytes() -> tuple[Network, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(1)
+    X = rng.integers(0, 256, size=(400, 100), dtype=np.uint8)
+    X[:, rng.random(100) < 0.3] = 0
+    y = (X[:, :50] @ rng.normal(size=(50, 4))).argmax(axis=1)
+    net = Network(
+        [Dense(100, 32, "relu"), Dense(32, 4, "softmax")],
+        loss="categorical_crossentropy",
+        dtype="float64",
+        backend="numpy",
+        seed=0,
+    )
+    net.fit(X, y, optimizer=Adam(1e-3), batch_size=32, epochs=60, progress=False)
+    return net, X[:5], y[:5]
+
+
+@pytest.fixture(scope="module", params=[trained_on_few_features, trained_on_bytes])
+def trained(request: pytest.FixtureRequest) -> tuple[Network, np.ndarray, np.ndarray]:
+    return request.param()
+
+
+def test_right_gradients_of_a_trained_network_do_not_fail(trained) -> None:
+    net, X, y = trained
+    result = fastnet.gradcheck(net, X, y)
+    assert not result.failed, result
+    for row in result:
+        assert row.error <= 1e-6 + row.floor
+        assert row.outcome(1e-6) == ("too flat" if row.block in result.too_flat else "passed")
+    assert result.too_flat, result
+    assert not result.passed
+    assert result.verdict.startswith("too flat to be checked to 1e-06: layer_1.weights (to ")
+    assert "FAILED" not in str(result)
+    assert "passed" not in result.verdict
+    plain = result.to_dict()
+    assert plain["passed"] is False
+    assert plain["failed"] == []
+    assert plain["too_flat"] == result.too_flat
+    assert [row["floor"] for row in plain["rows"]] == [row.floor for row in result]
+    assert {row["outcome"] for row in plain["rows"]} <= {"passed", "too flat"}
+    # Where it is checked at all, it is checked well: a tolerance that the floor allows is met.
+    loose = fastnet.gradcheck(net, X, y, tolerance=2 * max(row.floor for row in result))
+    assert loose.passed or all(row.size < 1e-8 for row in loose if row.block in loose.too_flat)
+
+
+def test_a_wrong_gradient_of_a_trained_network_fails(
+    monkeypatch: pytest.MonkeyPatch, trained
+) -> None:
+    net, X, y = trained
+    monkeypatch.setattr(ReLU, "backward", staticmethod(nearly_right_relu_backward))
+    result = fastnet.gradcheck(net, X, y)
+    assert not result.passed
+    if result.rows[0].size >= 1e-8:  # else nothing can be told, and the verdict says so
+        assert "layer_1.weights" in result.failed, result
+        assert result.verdict.startswith("FAILED: largest error ")
+    else:
+        assert "layer_1.weights" in result.too_flat, result
+
+
+def nearly_right_relu_backward(d, a, z, alpha):
+    np.copyto(d, 0, where=a <= 0)
+    d *= 0.99
+
+
+@pytest.mark.parametrize("factor", [3, 30, 300])
+def test_next_to_no_gradient_is_never_called_passed(
+    monkeypatch: pytest.MonkeyPatch, factor: float
+) -> None:
+    """Logits so far apart that the loss does not change: right or wrong, nothing was checked."""
+    rng = np.random.default_rng(3)
+    X, y = rng.normal(size=(5, 4)), np.zeros(5, dtype=int)
+    last = Dense(6, 3, "softmax")
+    net = Network([Dense(4, 6, "relu"), last], loss="categorical_crossentropy", backend="numpy").to(
+        dtype="float64"
+    )
+    parameters = net.parameters
+    parameters[-3:] = [10.0 * factor, 0, 0]
+    net.parameters = parameters
+    result = fastnet.gradcheck(net, X, y)
+    assert not result.failed, result
+    if factor == 3:
+        assert result.too_flat
+    monkeypatch.setattr(ReLU, "backward", staticmethod(nearly_right_relu_backward))
+    assert not fastnet.gradcheck(net, X, y).passed or not net.loss_and_gradient(X, y)[1].any()
+
+
+def test_a_floor_does_not_pass_what_is_not_a_number() -> None:
+    row = BlockCheck("layer_1.weights", (1, 1), 1, float("nan"), float("inf"), 1.0)
+    assert row.outcome(1e-6) == "FAILED"
+    assert GradientCheck([row], 1e-6, False).failed == ["layer_1.weights"]

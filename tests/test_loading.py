@@ -543,7 +543,9 @@ def test_gaps(tmp_path: Path, text: str, place: int) -> None:
     row = ["1", "2"]
     row[place] = text
     path = csv_of(tmp_path / "t.csv", f"label,a\n1,2\n{','.join(row)}\n")
-    with pytest.raises(ValueError, match=r"line 3, column '\w+' has no value; fill gaps or drop"):
+    said = f"is {text!r}, which is no number" if text.strip('"') else "has no value"
+    name = ("label", "a")[place]
+    with pytest.raises(ValueError, match=rf"line 3, column '{name}' {said}; fill gaps or drop"):
         fastnet.load_data(path)
 
 
@@ -556,7 +558,20 @@ def test_columns_of_true_and_false_are_numbers(tmp_path: Path) -> None:
 
 def test_labels_keep_what_they_are(tmp_path: Path) -> None:
     for labels, found in (
-        ("7 007 8", [7, 7, 8]),
+        ("7 007 8", ["7", "007", "8"]),
+        ("001 002 001", ["001", "002", "001"]),
+        ("+1 -1 +1", ["+1", "-1", "+1"]),
+        ("1_000 2 3", ["1_000", "2", "3"]),
+        ("007 1.5 2", ["007", "1.5", "2"]),
+        (f"{10**30} 1 2", [str(10**30), "1", "2"]),
+        (f"{2**64 - 1} -1 2", [str(2**64 - 1), "-1", "2"]),
+        ("1.50 1e3 -2", [1.5, 1000, -2]),
+        ("+1.5 +1 0.5", [1.5, 1, 0.5]),
+        ("-3 0 12", [-3, 0, 12]),
+        ("TRUE false True", [True, False, True]),
+        ("True 1 0", ["True", "1", "0"]),
+        ("None NA x", ["None", "NA", "x"]),
+        ("NA 007 nan", ["NA", "007", "nan"]),
         ("7 007 x", ["7", "007", "x"]),
         ("1 2.0 x", ["1", "2.0", "x"]),
         (f"{2**64 - 1} 1 2", [2**64 - 1, 1, 2]),
@@ -578,10 +593,58 @@ def test_columns_of_one_name_are_known_by_position(tmp_path: Path) -> None:
     assert data.columns == ("a", "a")
     assert not data.layout.is_named
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reading, batches = tabular.csv_batches(file, path, Wanted(data.layout, 2), 5)
+        wanted = Wanted(data.layout, 2, needs_label=True)
+        reading, batches = tabular.csv_batches(file, path, wanted, 5)
         found = np.concatenate([batch.X for batch in batches])
     assert (reading.places, reading.label) == ([0, 1], 2)
     np.testing.assert_array_equal(found, data.X_train)
+
+
+@pytest.mark.parametrize(
+    ("trained", "given", "message"),
+    [
+        ("a,a,b,label", "b,a,a,label", r"column 0 .* is called 'b', and in training 'a' stood"),
+        ("a,a,b,label", "a,label,a,c", r"column 3 .* is called 'c', and in training 'b' stood"),
+        ("a,,b,label", "a,b,,label", r"column 1 .* is called 'b', and in training '' stood"),
+    ],
+)
+def test_headings_are_compared_where_columns_are_known_by_position(
+    tmp_path: Path, trained: str, given: str, message: str
+) -> None:
+    rows = "\n1,2,3,0\n4,5,6,1\n"
+    layout = fastnet.load_data(csv_of(tmp_path / "t.csv", trained + rows)).layout
+
+    def read(text: str) -> Any:
+        path = csv_of(tmp_path / "new.csv", text)
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return next(tabular.csv_batches(file, path, Wanted(layout, 3), 5)[1]).X.tolist()
+
+    assert read(trained + rows) == [[1, 2, 3], [4, 5, 6]]
+    assert read("1,2,3\n") == [[1, 2, 3]]
+    with pytest.raises(ValueError, match=message):
+        read(given + rows)
+    frame = pd.DataFrame([[1, 2, 3]], columns=given.replace("label,", "").split(",")[:3])
+    with pytest.raises(ValueError, match=message.replace("column 3", "column 2")):
+        tabular.frame_features(frame, layout, 3, "X")
+
+
+def test_names_come_before_positions(tmp_path: Path) -> None:
+    path = csv_of(tmp_path / "t.csv", "2021,1,n\nx,y,5\nz,w,6\n")
+
+    def read(label: Any, one_hot: Any) -> Any:
+        data = fastnet.load_data(path, label=label, one_hot=one_hot)
+        return data.layout.label, [column.name for column in data.layout.columns]
+
+    assert read("2021", ["1"]) == ("2021", ["1", "n"])
+    assert read("1", ["2021"]) == ("1", ["2021", "n"])
+    assert read(1, [0]) == ("1", ["2021", "n"])
+    assert read("-2", ["0"]) == ("1", ["2021", "n"])
+    with pytest.raises(ValueError, match="label is column 3, and there are 3: '2021', '1', 'n'"):
+        read("3", [])
+    with pytest.raises(ValueError, match="no column is called '2_1'"):
+        read("2_1", [])
+    plain = csv_of(tmp_path / "plain.csv", "1,2,9\n3,4,9\n")
+    assert fastnet.load_data(plain, label="-1").y_train.tolist() == [9, 9]
 
 
 def test_the_label_twice(tmp_path: Path) -> None:
@@ -681,7 +744,8 @@ def test_parquet_files(parquet: Path) -> None:
     data = fastnet.load_data(parquet, one_hot=["t"])
     assert data.X_train.tolist() == [[1, 1, 0], [2, 0, 1], [3, 1, 0]]
     assert data.columns == ("a", "t")
-    _, batches = tabular.parquet_batches(parquet, Wanted(data.layout, 3), 2)
+    wanted = Wanted(data.layout, 3, needs_label=True)
+    _, batches = tabular.parquet_batches(parquet, wanted, 2)
     parts = list(batches)
     np.testing.assert_array_equal(np.concatenate([part.X for part in parts]), data.X_train)
     assert [part.y.tolist() for part in parts if part.y is not None] == [[0, 1], [0]]

@@ -229,6 +229,57 @@ def test_texts_become_features(tmp_path: Path) -> None:
     np.testing.assert_array_equal(features, data.X_train)
 
 
+def test_texts_that_stand_for_gaps_elsewhere_are_texts(tmp_path: Path) -> None:
+    text = "size,city,label\n1,None,NA\n2,NA,b\n3,nan,None\n"
+    path = write(tmp_path, text)
+    data = fastnet.load_data(path, one_hot=["city"])
+    assert data.layout.columns[1].categories == ("NA", "None", "nan")
+    assert data.X_train.tolist() == [[1, 0, 1, 0], [2, 1, 0, 0], [3, 0, 0, 1]]
+    assert data.y_train.tolist() == ["NA", "b", "None"]
+    for text_labels in (True, False):
+        wanted = Wanted(data.layout, 4, needs_label=True, text_labels=text_labels)
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            (batch,) = tabular.csv_batches(file, path, wanted, 9)[1]
+        assert batch.X.tolist() == data.X_train.tolist()
+        assert batch.y is not None
+        assert batch.y.tolist() == ["NA", "b", "None"]
+    for gap, name in (("4,,b", "city"), ("4,NA,", "label")):
+        with pytest.raises(ValueError, match=f"line 5, column '{name}' has no value; fill gaps"):
+            fastnet.load_data(write(tmp_path, f"{text}{gap}\n"), one_hot=["city"])
+    for number in ("NA", "nan", "NULL"):
+        path = write(tmp_path, f"size,label\nTrue,1\n{number},2\n")
+        said = f"line 3, column 'size' is '{number}', which is no number; fill gaps"
+        with pytest.raises(ValueError, match=said):
+            fastnet.load_data(path)
+
+
+@pytest.mark.parametrize("rows", [1, 100])
+@pytest.mark.parametrize("label", ["3", "True", "0.5"])
+def test_gaps_among_labels_of_a_file_in_parts(tmp_path: Path, rows: int, label: str) -> None:
+    path = write(tmp_path, f"size,city,label\n1,Rome,{label}\n2,Rome,NA\n3,Rome,{label}\n")
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        batches = tabular.csv_batches(file, path, Wanted(LAYOUT, 4, needs_label=True), rows)[1]
+        if rows == 1:
+            assert [str(batch.y[0]) for batch in batches if batch.y is not None][1] == "NA"
+        else:
+            with pytest.raises(ValueError, match="line 3, column 'label' is 'NA', which is no num"):
+                list(batches)
+
+
+@pytest.mark.parametrize("content", ["", "NA", "zwei", "2024-01-01"])
+def test_labels_that_are_not_needed_are_not_looked_at(tmp_path: Path, content: str) -> None:
+    layout = Layout((Column("size"),), "price")
+    path = write(tmp_path, f"price,size\n{content},1\n{content},2\n")
+    frame = pd.DataFrame({"price": pd.to_datetime(["2024-01-01"] * 2), "size": [1, 2]})
+    for wanted in (Wanted(layout, 1), Wanted(Layout(), 1, label="price")):
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reading, batches = tabular.csv_batches(file, path, wanted, 9)
+            (batch,) = batches
+        assert (batch.X.tolist(), batch.y) == ([[1], [2]], None)
+        assert (reading.label, reading.unused) == (None, ())
+    assert tabular.frame_features(frame, layout, 1, "X").tolist() == [[1], [2]]
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
@@ -269,7 +320,8 @@ def test_a_file_in_parts(tmp_path: Path, rows: int) -> None:
         "\ufeffid,city,label,size\n1,007,a,0.5\n2,007,b,300\n3,Oslo,a,1\n4,Rome,b,2\n5,Rome,a,3\n"
     )
     with write(tmp_path, text).open(encoding="utf-8-sig", newline="") as file:
-        reading, batches = tabular.csv_batches(file, "t.csv", Wanted(LAYOUT, 4), rows)
+        wanted = Wanted(LAYOUT, 4, needs_label=True)
+        reading, batches = tabular.csv_batches(file, "t.csv", wanted, rows)
         parts = list(batches)
     assert reading.unused == ("id",)
     assert [len(part.X) for part in parts[:-1]] == [rows] * (len(parts) - 1)

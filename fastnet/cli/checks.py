@@ -36,8 +36,18 @@ def gradcheck(
 
     network, X, y = _on_digits(hidden, activation, output, loss, rows, backend, "float64", seed)
     result = check(network, X, y)
-    lines = [(r.block, str(r.shape), f"{r.checked:,}", f"{r.error:.2e}") for r in result.rows]
-    headings = ("block", "shape", "checked", "error")
+    lines = [
+        (
+            row.block,
+            str(row.shape),
+            f"{row.checked:,}",
+            f"{row.error:.2e}",
+            f"{row.floor:.2e}",
+            row.outcome(result.tolerance),
+        )
+        for row in result.rows
+    ]
+    headings = ("block", "shape", "checked", "error", "floor", "outcome")
     title = None if quiet else f"Gradient check of {network}"
     _show_check(result, title, headings, lines, json)
 
@@ -73,12 +83,12 @@ def _show_check(
     lines: Sequence[tuple[str, ...]],
     json: bool,
 ) -> None:
-    """Print a check as a table with its verdict, or as JSON; exit with FAILED if it failed."""
+    """Print a check as a table with its verdict, or as JSON; exit with FAILED if not passed."""
     if json:
         screen.print_json(result.to_dict())
     else:
         if title is not None:
-            numbers = {*headings} - {"block", "backend", "quantity"}
+            numbers = {*headings} - {"block", "backend", "quantity", "outcome"}
             screen.show_table(title, headings, lines, right=numbers)
         screen.say(result.verdict)
     if not result.passed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import functools
 from pathlib import Path
 from typing import Annotated
@@ -148,20 +149,21 @@ def scale(text: str | None) -> float | None:
         ) from None
 
 
-def column(text: str | None) -> str | int | None:
-    """Return the column in a text: a position if it is a whole number, else a name."""
-    if text is None:
-        return None
+def column(text: str | None) -> str | None:
+    """Return the column in a text: its name, or its position if no column is called so."""
+    return text
+
+
+def columns(text: str) -> list[str]:
+    """Return the columns in a text with commas between; quotes are as in CSV: ``"a,b",c``."""
     try:
-        return int(text)
-    except ValueError:
-        return text
-
-
-def columns(text: str) -> list[str | int]:
-    """Return the columns in a text with commas between."""
-    found = [column(part.strip()) for part in text.split(",") if part.strip()]
-    return [one for one in found if one is not None]
+        rows = list(csv.reader(text.splitlines(keepends=True), skipinitialspace=True, strict=True))
+    except csv.Error as error:
+        raise ValueError(
+            f"--one-hot is {text!r}: {error}; expected columns with commas between, and in quotes "
+            f"those whose names have commas or quotes, as in CSV"
+        ) from None
+    return [part.strip() for row in rows for part in row if part.strip()]
 
 
 def output_file(path: Path, option: str, *, force: bool) -> Path:

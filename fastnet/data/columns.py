@@ -47,6 +47,11 @@ class Layout(NamedTuple):
         return bool(names) and "" not in names and len(names) == len(self.columns)
 
     @property
+    def has_names(self) -> bool:
+        """Whether columns had headings in training, whatever these were."""
+        return any(column.name for column in self.columns)
+
+    @property
     def has_text(self) -> bool:
         """Whether some column has text."""
         return any(column.categories for column in self.columns)

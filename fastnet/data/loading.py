@@ -70,10 +70,11 @@ def load_data(
         comma between. A pandas frame. What ``sklearn.datasets.load_*`` returns.
     label : str or int, optional
         Of tables: the label column's name or position; by default the one that is called label,
-        target, class or y.
+        target, class or y. In CSV, labels are numbers only if all of them are, and none is a code
+        such as 007, which would come back as 7.
     one_hot : sequence of str or int, default ()
-        Of tables: columns of text, by name or position. Each text that is in one becomes a feature
-        of zeros and ones.
+        Of tables: columns of text, by name or position. Each text that is in one, also NA or None,
+        becomes a feature of zeros and ones.
     data_dir : path, optional
         Where the files of ``mnist`` and ``fashion_mnist`` are; by default what the environment
         variable FASTNET_DATA_DIR names. Without either they are downloaded once.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import itertools
+import re
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -34,6 +35,19 @@ MOST_CATEGORIES = 1000
 # How pandas' column of row numbers is called, once it was written to a file and read again.
 INDEX_NAMES = ("", "Unnamed: 0")
 LONGEST_SHOWN = 60  # characters of a text or a name, in a message
+# What stands for a gap among numbers; among texts they are some of them, and only "" is a gap.
+MISSING = (
+    *("NA", "N/A", "n/a", "<NA>", "NaN", "nan", "-NaN", "-nan", "None", "NULL", "null"),
+    *("#N/A", "#N/A N/A", "#NA", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
+)
+TRUTHS = {
+    **dict.fromkeys(("True", "TRUE", "true"), True),
+    **dict.fromkeys(("False", "FALSE", "false"), False),
+}
+POSITION = re.compile(r"\s*[-+]?\d{1,18}\s*", re.ASCII)
+# In numbers, one a line: none is a fraction; and a code such as 007.
+ALL_WHOLE = re.compile(r"[-+\d\s]*", re.ASCII)
+CODE = re.compile(r"^[ \t]*[-+]?0\d+[ \t]*$", re.ASCII | re.MULTILINE)
 
 
 class Table(NamedTuple):
@@ -51,8 +65,9 @@ def read_csv(path: Path, label: str | int | None, one_hot: Sequence[str | int] =
     ----------
     path : Path
     label : str, int or None
-        The label column's name, or its position from 0 (negative from the end); by default the
-        one column that is called label, target, class or y.
+        The label column's name, or its position from 0 (negative from the end), which may be a
+        text if no column is called so; by default the one column that is called label, target,
+        class or y. Labels become numbers only if all of them are, and none is a code such as 007.
     one_hot : sequence of str or int
         Columns of text, by name or position: each text in one becomes a feature of zeros and ones.
 
@@ -67,7 +82,7 @@ def read_csv(path: Path, label: str | int | None, one_hot: Sequence[str | int] =
         sheet = _Sheet(file, path)
         place = _label_place(sheet.names, label, path, has_header=sheet.has_header)
         coded = _places(sheet.names, one_hot, path, "one_hot")
-        return _table(sheet.frame(coded), place, coded, sheet.names, sheet)
+        return _table(sheet.frame(coded, place), place, coded, sheet.names, sheet)
 
 
 def read_parquet(path: Path, label: str | int | None, one_hot: Sequence[str | int] = ()) -> Table:
@@ -113,7 +128,7 @@ class Wanted(NamedTuple):
     label : str, int or None
         The label column's name or position, where the layout does not say it.
     needs_label : bool
-        Whether there must be labels.
+        Whether there must be labels; else their column is left out, whatever is in it.
     text_labels : bool
         Whether labels are texts, also those that look like numbers.
     """
@@ -135,9 +150,9 @@ class Reading(NamedTuple):
     columns : tuple of Column
         What they are.
     label : int or None
-        Where the labels stand.
+        Where the labels stand that are wanted.
     unused : tuple of str
-        The names of the columns that are neither.
+        The names of the columns that are neither features nor labels, wanted or not.
     """
 
     places: list[int]
@@ -175,6 +190,8 @@ def csv_batches(
 
     def batches() -> Iterator[Batch]:
         for first, frame in sheet.frames(rows, texts):
+            if reading.label is not None and not wanted.text_labels:
+                _refuse_missing(frame[reading.label], sheet, reading.label, first)
             yield _batch(frame, reading, sheet, first)
 
     return reading, batches()
@@ -207,7 +224,7 @@ def frame_features(frame: pd.DataFrame, layout: Layout, inputs: int, name: str) 
     names = [str(column) for column in frame.columns]
     has_names = not all(isinstance(column, int) for column in frame.columns)
     reading = _reading(names, Wanted(layout, inputs), name, named=has_names)
-    return _batch(_numbered(frame), reading._replace(label=None), _Frame(name, names), 0).X
+    return _batch(_numbered(frame), reading, _Frame(name, names), 0).X
 
 
 def _numbered(frame: pd.DataFrame) -> pd.DataFrame:
@@ -263,12 +280,14 @@ class _Sheet(_Frame):
             number = next(itertools.islice(lines, record, None), number + 1) - 1
         return f"{self.source}: line {number + 1}"
 
-    def frame(self, texts: Sequence[int]) -> pd.DataFrame:
+    def frame(self, texts: Sequence[int], label: int) -> pd.DataFrame:
         """Return all rows; in the columns ``texts``, numbers are texts, too."""
         with self._errors():
-            frame = self._pandas.read_csv(self._seen.again(), **self._options(texts))
+            frame = self._pandas.read_csv(self._seen.again(), **self._options([*texts, label]))
         if not len(frame):
             raise ValueError(self._empty())
+        if label not in texts:
+            frame[label] = _as_meant(frame[label], self, label, 0)
         self._check_header(frame)
         return frame
 
@@ -315,6 +334,8 @@ class _Sheet(_Frame):
             "index_col": False,
             "skip_blank_lines": False,
             "low_memory": False,
+            "keep_default_na": False,
+            "na_values": [""],
         }
 
     @contextlib.contextmanager
@@ -487,7 +508,7 @@ def _label_place(
 ) -> int:
     """Return the position of the label column."""
     if label is not None:
-        if not has_header and isinstance(label, str):
+        if not has_header and isinstance(label, str) and not POSITION.fullmatch(label):
             raise ValueError(
                 f"{source}: the first line has numbers only, so there is no header in which a "
                 f"column is called {label!r}; give the label column's position, as in label=0"
@@ -514,7 +535,9 @@ def _places(
 
 
 def _place(names: list[str], wanted: Any, source: str | Path, argument: str) -> int:
-    """Return where a column stands that is named, or whose position is given."""
+    """Return where a column stands that is named, or else whose position is given."""
+    if isinstance(wanted, str) and wanted not in names and POSITION.fullmatch(wanted):
+        wanted = int(wanted)
     if isinstance(wanted, int) and not isinstance(wanted, bool):
         if not -len(names) <= wanted < len(names):
             raise ValueError(
@@ -557,8 +580,14 @@ def _reading(names: list[str], wanted: Wanted, source: str | Path, *, named: boo
     """Return where features and labels stand in a file; ``named`` says whether it has headings."""
     layout = wanted.layout
     label_place = None
-    if wanted.label is None and named and layout.label in names:
-        label_place = _place(names, layout.label, source, "label")
+    if wanted.label is None and named and layout.label:
+        if layout.label in names:
+            label_place = _place(names, layout.label, source, "label")
+        elif wanted.needs_label:
+            raise ValueError(
+                f"{source}: no column is called {_cut(layout.label)}, as that of the labels was in "
+                f"training; say with label which one has them; the columns are {_shown(names)}"
+            )
     elif wanted.label is not None or wanted.needs_label:
         label_place = _label_place(names, wanted.label, source, has_header=named)
     columns = layout.columns or (Column(""),) * wanted.inputs
@@ -576,9 +605,24 @@ def _reading(names: list[str], wanted: Wanted, source: str | Path, *, named: boo
                 f"{source}: there are {len(places)} column(s) of features, and the network was "
                 f"trained on {len(columns)}{hint}"
             )
+        if named and layout.has_names:
+            _compare_names(names, places, columns, source)
     used = {*places, label_place}
     unused = tuple(name for place, name in enumerate(names) if place not in used)
-    return Reading(places, columns, label_place, unused)
+    return Reading(places, columns, label_place if wanted.needs_label else None, unused)
+
+
+def _compare_names(
+    names: list[str], places: list[int], columns: Sequence[Column], source: str | Path
+) -> None:
+    """Raise ValueError where columns that are known by position have other headings."""
+    for place, column in zip(places, columns, strict=True):
+        if names[place] != column.name:
+            raise ValueError(
+                f"{source}: column {place} (counted from 0) is called {_cut(names[place])}, and in "
+                f"training {_cut(column.name)} stood there; where headings are empty or the same, "
+                f"columns are known by position: expected the order of the training"
+            )
 
 
 # -- from frames to numbers -----------------------------------------------------------------------
@@ -687,6 +731,47 @@ def _fits_bytes(part: Array) -> bool:
     return part.dtype.kind in "biu" and bool(part.min() >= 0 and part.max() <= 255)
 
 
+def _as_meant(values: pd.Series[Any], at: _Frame, place: int, first: int) -> pd.Series[Any]:
+    """Return labels that were read as texts as numbers, if all of them can come back as given."""
+    if values.isna().any():
+        return values  # which will be refused
+    _refuse_missing(values, at, place, first)
+    numbers = _meant(values)
+    return values if numbers is None else type(values)(numbers, index=values.index)
+
+
+def _refuse_missing(values: pd.Series[Any], at: _Frame, place: int, first: int) -> None:
+    """Raise ValueError if labels are numbers beside NA or the like, which would make them texts."""
+    if _is_plain(values.dtype) or values.dtype.kind == "f":
+        return
+    gaps = values.isin(MISSING)
+    if gaps.any() and not gaps.all() and _meant(values[~gaps].dropna()) is not None:
+        row = int(np.flatnonzero(gaps)[0])
+        raise ValueError(_no_number(at.where(first + row, place), values.iloc[row]))
+
+
+def _meant(values: pd.Series[Any]) -> Array | None:
+    """Return the numbers that texts stand for, or None if some stand for themselves.
+
+    Whole numbers must be written as they will be shown: 007 and +1 are not 7 and 1, and so it is
+    with more digits than 64 bits have. Among fractions, +1 is a quantity like them.
+    """
+    import pandas
+
+    texts = values.to_numpy(dtype=object)
+    if all(text in TRUTHS for text in texts):
+        return np.array([TRUTHS[text] for text in texts])
+    try:
+        numbers = np.asarray(pandas.to_numeric(texts))
+    except (ValueError, TypeError):
+        return None
+    lines = "\n".join(texts)
+    is_whole = ALL_WHOLE.fullmatch(lines) is not None
+    kinds = "iu" if is_whole else "f"
+    is_lost = numbers.dtype.kind not in kinds or (is_whole and "+" in lines)
+    return None if is_lost or CODE.search(lines) else numbers
+
+
 def _labels(values: pd.Series[Any], at: _Frame, place: int, first: int) -> Array:
     """Return labels as numbers or as text, in an array of their own."""
     _refuse_times(values, at, place)
@@ -720,13 +805,19 @@ def _parsed(values: pd.Series[Any], at: _Frame, place: int, first: int) -> Array
     numbers = pandas.to_numeric(objects, errors="coerce")
     wrong = np.flatnonzero(numbers.isna())
     if len(wrong) or numbers.dtype.kind not in "biuf":
-        row = int(wrong[0]) if len(wrong) else 0
-        raise ValueError(
-            f"{at.where(first + row, place)} is {_cut(objects.iloc[row])}, which is no number; "
-            f"make features of its texts with one_hot, or drop the column"
-        )
+        # Beside NA, True and False are texts, too, and what is amiss is NA.
+        amiss = (int(row) for row in wrong if str(objects.iloc[row]) not in TRUTHS)
+        row = next(amiss, int(wrong[0]) if len(wrong) else 0)
+        raise ValueError(_no_number(at.where(first + row, place), objects.iloc[row]))
     parsed: Array = numbers.to_numpy()
     return parsed
+
+
+def _no_number(where: str, value: object) -> str:
+    way = "make features of its texts with one_hot, or drop the column"
+    if isinstance(value, str) and value in MISSING:
+        way = "fill gaps or drop such rows first"
+    return f"{where} is {_cut(value)}, which is no number; {way}"
 
 
 def _refuse_times(values: pd.Series[Any], at: _Frame, place: int) -> None:
