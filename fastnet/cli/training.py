@@ -218,8 +218,8 @@ def _hint_at_scale(prepared: Prepared) -> None:
         largest = float(np.abs(y).max())
         if largest > SMALL:
             screen.note(
-                f"quantities go up to {largest:g} and are learned as they are; networks learn better "
-                f"from about -1 to 1: scale them before, as in (y - y.mean()) / y.std()"
+                f"quantities go up to {largest:g} and are learned as they are; networks learn "
+                f"better from about -1 to 1: scale them before, as in (y - y.mean()) / y.std()"
             )
 
 
