@@ -487,7 +487,8 @@ class Saver:
         try:
             tensorfile.write(path, *content)
         except OSError as error:
-            kept = "there is none before it" if self.newest is None else f"{self.newest} is whole"
+            is_there = self.newest is not None and self.newest.exists()
+            kept = f"{self.newest} is whole" if is_there else "there is none before it"
             raise OSError(
                 error.errno,
                 f"the checkpoint cannot be written ({error.strerror}); {kept}: mend the cause and "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import threading
 from pathlib import Path
@@ -545,6 +546,19 @@ def test_older_checkpoints_beside_a_damaged_one_are_named(tmp_path: Path) -> Non
     found_in(tmp_path)[-1].write_bytes(b"nothing")
     with pytest.raises(fastnet.ModelFileError, match="to go on from epoch-000005"):
         fit(network(), checkpoint=tmp_path, resume="auto")
+
+
+def test_a_folder_that_vanishes(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints"
+
+    def remove(end: Any) -> None:
+        if end.epoch == 3:
+            shutil.rmtree(folder)
+
+    net = network()
+    with pytest.raises(FileNotFoundError, match="cannot be written .*; there is none before it"):
+        fit(net, checkpoint=folder, callbacks=[remove])
+    assert net.epoch == 3
 
 
 class Remembers:

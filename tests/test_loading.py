@@ -1029,3 +1029,15 @@ def test_ctrl_c_while_a_table_is_read(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(tabular._Seen, "read", pressed)
     with pytest.raises(KeyboardInterrupt):
         fastnet.load_data(path)
+
+
+def test_a_table_larger_than_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a,label\n1,2\n3,4\n", encoding="utf-8")
+
+    def full(*arguments: Any, **options: Any) -> None:
+        raise pd.errors.ParserError("Error tokenizing data. C error: out of memory")
+
+    monkeypatch.setattr(pd, "read_csv", full)
+    with pytest.raises(MemoryError, match=r"t.csv takes more memory than there is"):
+        fastnet.load_data(path)

@@ -359,6 +359,8 @@ class _Sheet(_Frame):
             if cause is not None:
                 raise cause from None
             reason = str(error).strip().removeprefix("Error tokenizing data. C error: ")
+            if reason == "out of memory":
+                raise MemoryError(f"{self.source} takes more memory than there is") from None
             said = f"{self.source} cannot be read as a table: {reason}"
             is_long = reason.startswith("Expected ") and " fields in line " in reason
             raise ValueError(self._long_row(said) if is_long else said) from None
