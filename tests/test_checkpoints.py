@@ -556,7 +556,7 @@ def test_a_folder_that_vanishes(tmp_path: Path) -> None:
             shutil.rmtree(folder)
 
     net = network()
-    with pytest.raises(FileNotFoundError, match="cannot be written .*; there is none before it"):
+    with pytest.raises(FileNotFoundError, match=r"cannot be written .*; there is none before it"):
         fit(net, checkpoint=folder, callbacks=[remove])
     assert net.epoch == 3
 
