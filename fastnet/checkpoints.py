@@ -167,6 +167,7 @@ def identity(
         "seed": str(network.seed) if own else type(network.provider).__name__,
         "input_scale": repr(network.input_scale),
         "preparation": str(network.preparation),
+        "target_preparation": str(network.target_preparation),
         "task": codec.task,
         "optimizer": str(settings.optimizer),
         "batch_size": str(settings.batch_size),

@@ -3,7 +3,9 @@
 Their networks take features as they are. What ours does to features before the first layer, the
 preparation and the input scale, is therefore worked into that layer on the way out:
 x' = (x - shift) scale gives W' = diag(scale) W and b' = b - (shift scale) W. On the way in it is
-taken out again: W = diag(1 / scale) W' and b = b' + shift W'.
+taken out again: W = diag(1 / scale) W' and b = b' + shift W'. A preparation of targets, whose
+prediction is y = y' / scale + shift, is worked into the last layer, which must be linear:
+W' = W diag(1 / scale) and b' = b / scale + shift; W = W' diag(scale) and b = (b' - shift) scale.
 """
 
 from __future__ import annotations
@@ -38,16 +40,22 @@ def raw_layers(network: Network) -> Layers:
     Raises
     ------
     ValueError
-        If the network's preparation has learned nothing yet.
+        If a preparation of the network has learned nothing yet, or if it has one of targets and the
+        last layer is not linear.
     """
     layers = _own_layers(network)
-    if not _changes_features(network):
+    if not (_changes_features(network) or network.target_preparation is not None):
         return layers
-    shift, scale = _shift_and_scale(network)
-    W, b = (part.astype(np.float64) for part in layers[0])
-    b = b - (shift * scale) @ W
-    W = scale[:, None] * W
-    return [(W.astype(network.dtype), b.astype(network.dtype)), *layers[1:]]
+    layers = [(W.astype(np.float64), b.astype(np.float64)) for W, b in layers]
+    if _changes_features(network):
+        shift, scale = _shift_and_scale(network)
+        W, b = layers[0]
+        layers[0] = scale[:, None] * W, b - (shift * scale) @ W
+    if network.target_preparation is not None:
+        shift, scale = _of_targets(network)
+        W, b = layers[-1]
+        layers[-1] = W / scale, b / scale + shift
+    return [(W.astype(network.dtype), b.astype(network.dtype)) for W, b in layers]
 
 
 def _own_layers(network: Network) -> Layers:
@@ -67,6 +75,19 @@ def _shift_and_scale(network: Network) -> tuple[Array, Array]:
         return network.preparation.numbers
     inputs = network.layers[0].inputs
     return np.zeros(inputs), np.full(inputs, network.input_scale, np.float64)
+
+
+def _of_targets(network: Network) -> tuple[Array, Array]:
+    """Return what is done to each target, y' = (y - shift) scale, in float64."""
+    assert network.target_preparation is not None
+    last = network.layers[-1].activation
+    if not isinstance(last, Linear):
+        raise ValueError(
+            f"the last layer is {last} and the targets were prepared by "
+            f"{network.target_preparation.kind!r}, which only a linear last layer can take up; "
+            f"expected a linear one, or prepared=True with PyTorch"
+        )
+    return network.target_preparation.numbers
 
 
 # -- scikit-learn ---------------------------------------------------------------------------------
@@ -219,9 +240,10 @@ def to_torch(network: Network, *, prepared: bool = False) -> dict[str, Array]:
     ----------
     network : Network
     prepared : bool, default False
-        Whether the module's features are prepared, or multiplied by the input scale, already. By
-        default they are as they came, and what the network does to them is worked into the first
-        layer; with True the arrays are the network's parameters to the bit.
+        Whether the module's features are prepared, or multiplied by the input scale, already, and
+        its outputs are those of `Network.forward`. By default features are as they came, outputs
+        those of `Network.predict` for quantities, and what the network does to them is worked into
+        the first and the last layer; with True the arrays are the network's parameters to the bit.
 
     Returns
     -------
@@ -233,7 +255,8 @@ def to_torch(network: Network, *, prepared: bool = False) -> dict[str, Array]:
     Raises
     ------
     ValueError
-        If the network's preparation has learned nothing yet, unless ``prepared``.
+        Unless ``prepared``, if a preparation has learned nothing yet, or if targets were prepared
+        and the last layer is not linear.
     """
     checks.truth(prepared, "prepared")
     found = {}
@@ -259,16 +282,17 @@ def from_torch(network: Network, state_dict: Mapping[str, Any], *, prepared: boo
         at but for their ends, ``weight`` (outputs, inputs) and ``bias`` (outputs,), in the order of
         the layers.
     prepared : bool, default False
-        Whether the module's features are prepared, or multiplied by the input scale, already. By
-        default they are as they came, as in `to_torch`: what the network does to them is taken out
-        of the first layer, up to rounding. With True the arrays become the parameters as they are.
+        Whether the module's features are prepared, or multiplied by the input scale, already, and
+        its targets, too. By default they are as they came, as in `to_torch`: what the network does
+        to them is taken out of the first and the last layer, up to rounding. With True the arrays
+        become the parameters as they are.
 
     Raises
     ------
     ValueError
-        If there are other arrays, or of other shapes; and unless ``prepared``, if the network's
-        preparation has learned nothing yet, or makes 0 of a feature that the module uses. Nothing
-        is changed then.
+        If there are other arrays, or of other shapes; and unless ``prepared``, if a preparation has
+        learned nothing yet, or makes 0 of a feature that the module uses, or if targets were
+        prepared and the last layer is not linear. Nothing is changed then.
 
     Examples
     --------
@@ -296,6 +320,11 @@ def from_torch(network: Network, state_dict: Mapping[str, Any], *, prepared: boo
         layers.append((W.T, b))
     if not prepared and _changes_features(network):
         layers[0] = _for_prepared(network, *layers[0])
+    if not prepared and network.target_preparation is not None:
+        shift, scale = _of_targets(network)
+        W, b = layers[-1]
+        with np.errstate(all="ignore"):
+            layers[-1] = W.astype(np.float64) * scale, (b.astype(np.float64) - shift) * scale
     network.parameters = np.concatenate([part.ravel() for pair in layers for part in pair])
 
 

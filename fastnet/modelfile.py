@@ -38,12 +38,14 @@ T = TypeVar("T")
 
 # The version of what stands in the file; it grows with every change, since readers refuse what
 # they do not know.
-FORMAT = 1
+FORMAT = 2
 KEY = "fastnet"
 LIMITS = tensorfile.Limits(2 << 20, 400_000, 8, "classes or columns")
 # Of all class labels together, each as long as the longest: so they lie in an array.
 MOST_CHARACTERS = 4 << 20
-SHIFT, SCALE = "preparation.shift", "preparation.scale"
+# The arrays of the preparations of features and of targets; in format 1 there is none of targets.
+OF_FEATURES = "preparation.shift", "preparation.scale"
+OF_TARGETS = "target_preparation.shift", "target_preparation.scale"
 # How the names of arrays begin that are no part of the network: those of checkpoints.
 BESIDE = "training."
 DTYPES = ("float32", "float64")
@@ -78,16 +80,19 @@ def parts(network: Network) -> tuple[dict[str, Array], dict[str, str]]:
             f"{reprlib.repr(network.training)}, expected texts and finite numbers, or None"
         ) from None
     tensors, metadata = network.state_dict(), {KEY: text}
-    prepared = network.preparation
-    if prepared is not None and prepared.shift is not None and prepared.scale is not None:
-        tensors[SHIFT] = np.asarray(prepared.shift, np.float64)
-        tensors[SCALE] = np.asarray(prepared.scale, np.float64)
+    for names, prepared in (
+        (OF_FEATURES, network.preparation),
+        (OF_TARGETS, network.target_preparation),
+    ):
+        if prepared is not None and prepared.is_learned:
+            numbers = (np.asarray(one, np.float64) for one in prepared.numbers)
+            tensors |= zip(names, numbers, strict=True)
     _check_arrays(tensors, _described(metadata, "the network"), "the network")
     return tensors, metadata
 
 
 def _entries(network: Network) -> dict[str, Any]:
-    codec = network.known_codec
+    codec, of_targets = network.known_codec, network.target_preparation
     return {
         "format": FORMAT,
         "fastnet_version": __version__,
@@ -109,6 +114,7 @@ def _entries(network: Network) -> dict[str, Any]:
         "seed": network.seed,
         "epoch": network.epoch,
         "preparation": None if network.preparation is None else network.preparation.kind,
+        "target_preparation": None if of_targets is None else of_targets.kind,
         "targets": None if codec is None else _of_codec(codec),
         "columns": [
             {"name": column.name, "categories": list(column.categories)}
@@ -247,7 +253,8 @@ def network_of(
         threads=threads,
         precision=precision,
         input_scale=described.input_scale,
-        preparation=_preparation(tensors, described),
+        preparation=_preparation(tensors, described.preparation, OF_FEATURES),
+        target_preparation=_preparation(tensors, described.target_preparation, OF_TARGETS),
         task=described.task,
     )
     with np.errstate(all="ignore"):
@@ -287,6 +294,7 @@ class _Described(NamedTuple):
     seed: int
     epoch: int
     preparation: str | None
+    target_preparation: str | None
     codec: Codec | None
     layout: Layout
     training: dict[str, Any] | None
@@ -304,7 +312,7 @@ def _described(metadata: Mapping[str, str], where: str) -> _Described:
         )
     where = f"{where}: the metadata"
     header = Header(where, parsed(metadata[KEY], where))
-    header.check_format(FORMAT)
+    written_in = header.check_format(FORMAT)
     header.of("fastnet_version", str)
     dtype = header.text("dtype", DTYPES)
     loss = header.thing("loss", losses.LOSSES)
@@ -318,11 +326,23 @@ def _described(metadata: Mapping[str, str], where: str) -> _Described:
     seed = header.whole("seed", at_least=0, at_most=MASK)
     epoch = header.whole("epoch", at_least=0)
     codec = None if header.is_null("targets") else _codec(header.object("targets"), layers, task)
+    of_targets = _target_preparation(header, loss, task, codec) if written_in >= 2 else None
     layout = _layout(header, layers[0].inputs)
     training = header.of("training", dict, or_none=True)
     header.end()
     return _Described(
-        dtype, layers, loss, task, scale, seed, epoch, preparation, codec, layout, training
+        dtype,
+        layers,
+        loss,
+        task,
+        scale,
+        seed,
+        epoch,
+        preparation,
+        of_targets,
+        codec,
+        layout,
+        training,
     )
 
 
@@ -373,8 +393,8 @@ class Header:
         """Return an error that says where it is."""
         return ModelFileError(f"{self.where}: {what}")
 
-    def check_format(self, known: int) -> None:
-        """Refuse what a later version has written."""
+    def check_format(self, known: int) -> int:
+        """Return the format it is written in; refuse what a later version has written."""
         found = self.whole("format", at_least=1)
         if found > known:
             version = reprlib.repr(self.entries.get("fastnet_version", "of a later version"))
@@ -382,14 +402,14 @@ class Header:
                 f"written in format {found} by fastnet {version}; fastnet {__version__} reads up "
                 f"to format {known}: upgrade it"
             )
+        return found
 
     def end(self) -> None:
         """Refuse entries that nobody has asked for."""
         if self.unread:
             known = ", ".join(name for name in self.entries if name not in self.unread)
             raise self.error(
-                f"{reprlib.repr(min(self.unread))} is not known in format {FORMAT}; expected "
-                f"{known}"
+                f"{reprlib.repr(min(self.unread))} is not known in this format; expected {known}"
             )
 
     def of(self, name: str, *kinds: type, or_none: bool = False) -> Any:
@@ -509,7 +529,7 @@ def _codec(entry: Header, layers: Sequence[Dense], task: str) -> Codec:
             f"false, as of quantities, of one output and of softmax"
         )
     if found == "regression" or multilabel:
-        if not entry.is_null("classes"):
+        if entry.of("classes", dict, or_none=True) is not None:
             raise entry.error("'classes' are given; expected null for quantities and multilabel")
         classes = None
     else:
@@ -517,6 +537,19 @@ def _codec(entry: Header, layers: Sequence[Dense], task: str) -> Codec:
     codec = Codec(found, classes, multilabel, entry.of("vector", bool))  # type: ignore[arg-type]
     entry.end()
     return codec
+
+
+def _target_preparation(header: Header, loss: Loss, task: str, codec: Codec | None) -> str | None:
+    if header.is_null("target_preparation"):
+        return None
+    kind = header.text("target_preparation", KINDS)
+    found = task if codec is None else codec.task
+    if found == "classification" or not loss.elementwise:
+        raise header.error(
+            f"'target_preparation' is {kind!r}, with the task {found} and the loss {loss}; "
+            f"expected null, as of classes and of losses of probabilities"
+        )
+    return kind
 
 
 def _labels(entry: Header, count: int) -> Array:
@@ -579,8 +612,16 @@ def _check_arrays(tensors: Mapping[str, Array], described: _Described, where: st
     """Refuse arrays that are not those of the metadata; those of layers may have any values."""
     expected = {name: (described.dtype, shape) for name, shape in _shapes(described.layers).items()}
     # What is prepared is known only once there were rows.
-    if described.preparation and (described.epoch or {SHIFT, SCALE} & tensors.keys()):
-        expected |= dict.fromkeys((SHIFT, SCALE), ("float64", (described.layers[0].inputs,)))
+    preparations = [
+        (names, columns)
+        for kind, names, columns in (
+            (described.preparation, OF_FEATURES, described.layers[0].inputs),
+            (described.target_preparation, OF_TARGETS, described.layers[-1].outputs),
+        )
+        if kind and (described.epoch or {*names} & tensors.keys())
+    ]
+    for names, columns in preparations:
+        expected |= dict.fromkeys(names, ("float64", (columns,)))
     for name, (dtype, shape) in expected.items():
         if name not in tensors:
             raise ModelFileError(f"{where}: the array {name!r} is missing; expected {dtype}{shape}")
@@ -594,18 +635,24 @@ def _check_arrays(tensors: Mapping[str, Array], described: _Described, where: st
         raise ModelFileError(
             f"{where}: the array {reprlib.repr(min(stray))} belongs to nothing in the metadata; "
             f"expected those of {len(described.layers)} layer(s)"
-            + (" and of the preparation" if SHIFT in expected else "")
+            + (f" and of {len(preparations)} preparation(s)" if preparations else "")
         )
-    if SHIFT in expected:
-        shift, scale = tensors[SHIFT], tensors[SCALE]
-        if not (np.isfinite(shift).all() and np.isfinite(scale).all() and (scale >= 0).all()):
+    for names, _ in preparations:
+        shift, scale = (tensors[name] for name in names)
+        # What is done to features is never undone: 0 takes one out.
+        enough = scale >= 0 if names is OF_FEATURES else scale > 0
+        if not (np.isfinite(shift).all() and np.isfinite(scale).all() and enough.all()):
+            above = "from 0" if names is OF_FEATURES else "above 0"
             raise ModelFileError(
-                f"{where}: {SHIFT!r} or {SCALE!r} is off; expected finite numbers, scales from 0"
+                f"{where}: {names[0]!r} or {names[1]!r} is off; expected finite numbers, scales "
+                f"{above}"
             )
 
 
-def _preparation(tensors: Mapping[str, Array], described: _Described) -> Preparation | None:
-    if described.preparation is None:
+def _preparation(
+    tensors: Mapping[str, Array], kind: str | None, names: tuple[str, str]
+) -> Preparation | None:
+    if kind is None:
         return None
-    shift, scale = tensors.get(SHIFT), tensors.get(SCALE)
-    return Preparation(described.preparation, shift, scale)  # type: ignore[arg-type]
+    shift, scale = map(tensors.get, names)
+    return Preparation(kind, shift, scale)  # type: ignore[arg-type]

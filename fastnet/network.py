@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from fastnet.checkpoints import Checkpoints, Start
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Preparations = tuple[Preparation | None, Preparation | None]  # of features and of targets
+# What is put back if a training ends before its first epoch does.
+LEARNED = ("_codec", "_optimizer", "preparation", "target_preparation", "layout", "training")
 
 
 class Network:
@@ -62,6 +65,10 @@ class Network:
     preparation : str or Preparation, optional
         ``min_max`` or ``standard``: column by column, learned from the rows of the first `fit`, and
         applied to all features from then on. For features of unlike sizes, as tables have them.
+    target_preparation : str or Preparation, optional
+        The same for the targets of a regression, output by output. `predict` returns the targets'
+        own unit again; losses, gradients and `forward` are those of prepared targets. For
+        quantities far from the size of 1, such as prices, which are hardly learned as they are.
     task : str, default "auto"
         ``classification``, ``regression``, or ``auto``: strings, integers and booleans are
         classes, floats are quantities.
@@ -93,6 +100,7 @@ class Network:
         precision: str | None = None,
         input_scale: float = 1.0,
         preparation: str | Preparation | None = None,
+        target_preparation: str | Preparation | None = None,
         task: str = "auto",
     ) -> None:
         self.loss = losses.loss(loss)
@@ -103,9 +111,13 @@ class Network:
         self.input_scale = checks.fits(
             checks.real_number(input_scale, "input_scale", above=0), "input_scale", self.dtype
         )
-        self.preparation = _preparation(preparation, self.input_scale)
+        inputs, outputs = self.layers[0].inputs, self.layers[-1].outputs
+        self.preparation = _preparation(preparation, inputs, self.input_scale)
         self.layout = Layout()
         self.task = targets.check_task(task)
+        self.target_preparation = _target_preparation(
+            target_preparation, outputs, self.loss, self.task
+        )
         self.backend, self.backend_reason = registry.choose(backend)
         self.precision = _precision(precision, self.backend)
         self.epoch = 0
@@ -284,8 +296,8 @@ class Network:
 
         What onnxruntime gives for random rows is compared with the network first. The file takes
         ``X`` (rows, inputs) in the network's dtype, in float64 where there is a preparation, which
-        is part of the file, as the input scale is. It gives ``outputs``, as `forward`; for classes
-        also ``prediction``, as `predict`, with labels of bytes as texts by latin-1; and
+        is part of the file, as the input scale is. It gives ``outputs``, as `forward`;
+        ``prediction``, as `predict`, with labels of bytes as texts by latin-1; and
         ``probabilities``, as `predict_proba`, where there are any.
 
         Texts of tables become features of zeros and ones before the file, which takes numbers
@@ -309,7 +321,7 @@ class Network:
             1, or predictions by more than rounding explains; or if the outputs are not finite.
         ValueError
             If parameters are NaN or infinite, the network is too large for the format (2 GiB), or
-            its preparation has learned nothing yet.
+            one of its preparations has learned nothing yet.
         """
         from fastnet import onnxfile
 
@@ -441,12 +453,11 @@ class Network:
         start, saver = checkpoints.opened(
             self, checkpoint, resume, all_rows, codec, validation, held, settings
         )
-        preparation = self.preparation if start.network is None else start.network.preparation
-        if preparation is not None:
-            if not preparation.is_learned:
-                preparation = preparation.learn(rows.features)
-            rows = self._prepared(rows, preparation)
-            held = None if held is None else self._prepared(held, preparation, "validation X")
+        known = self if start.network is None else start.network
+        preparations = _learned(known.preparation, known.target_preparation, rows)
+        rows = self._prepared(rows, preparations, ("X", "y"))
+        if held is not None:
+            held = self._prepared(held, preparations, ("validation X", "validation y"))
         if not self._busy.acquire(blocking=False):
             raise RuntimeError(
                 "this network is being trained already, by another thread or by the fit that "
@@ -455,16 +466,14 @@ class Network:
         try:
             if start.network is not None:
                 self._go_on(start, codec, settings.optimizer)
-            # What is put back if the training ends before its first epoch does.
-            learned = ("_codec", "_optimizer", "preparation", "layout", "training")
-            before = {name: getattr(self, name) for name in learned}
+            before = {name: getattr(self, name) for name in LEARNED}
             epoch, snapshot = self.epoch, self.executor.snapshot()
         except BaseException:
             self._busy.release()
             raise
         try:
             self._codec = codec
-            self.preparation = preparation
+            self.preparation, self.target_preparation = preparations
             self.layout = self.layout if self.layout.columns else columns.layout_of(X)
             self.executor.set_rule(codec.rule(self.layers[-1].outputs))
             if settings.optimizer != self._optimizer:
@@ -488,6 +497,7 @@ class Network:
         self._codec, self._optimizer = codec, optimizer
         self.epoch = start.network.epoch
         self.preparation = start.network.preparation
+        self.target_preparation = start.network.target_preparation
         self.layout = start.network.layout
         self.training = start.network.training
 
@@ -514,7 +524,7 @@ class Network:
         return self._where_it_was(X, self._outputs(X))
 
     def predict(self, X: Any) -> Array:
-        """Return class labels as they were given, or values for regression.
+        """Return class labels as they were given, or values for regression in the targets' unit.
 
         Parameters
         ----------
@@ -525,8 +535,9 @@ class Network:
         -------
         array
             (rows,) labels or values; (rows, 1) where the targets had one column; (rows, outputs)
-            zeros and ones for multilabel targets, and values for several outputs. In the memory
-            in which X lies: a CuPy array for X on the GPU (except labels of text).
+            zeros and ones for multilabel targets, and values for several outputs. Values are in
+            the network's dtype; in float64 with a ``target_preparation``. In the memory in which X
+            lies: a CuPy array for X on the GPU (except labels of text).
 
         Raises
         ------
@@ -537,6 +548,8 @@ class Network:
         if codec.task == "classification":
             return self._where_it_was(X, self._decided(X))
         values = self._outputs(X)
+        if self.target_preparation is not None:
+            values = self.target_preparation.undo(self.executor.on_host(values))
         is_vector = codec.vector and last.outputs == 1
         return self._where_it_was(X, values.reshape(len(values)) if is_vector else values)
 
@@ -586,6 +599,7 @@ class Network:
     def evaluate(self, X: Any, y: Any, *, sample_weight: Any = None) -> dict[str, float]:
         """Return ``loss`` with ``accuracy`` (classification) or ``r2`` (regression).
 
+        With a ``target_preparation`` the loss is that of prepared targets, as in training.
         The accuracy of multilabel targets counts the rows in which every label is right. R2 is
         the mean over outputs of 1 - (residual sum of squares) / (total sum of squares); an output
         whose targets are all equal counts 1 if it is met exactly and 0 otherwise.
@@ -686,8 +700,11 @@ class Network:
     ) -> tuple[Rows, Codec]:
         """Check rows and encode their targets; nothing of the network changes.
 
-        ``raw`` features are not prepared yet.
+        ``raw`` rows are not prepared yet.
         """
+        target_dtype = self.dtype
+        if self.target_preparation is not None:  # which needs them as exact as they came
+            target_dtype = np.dtype(np.float64)
         features = self._raw_features(X, names[0])
         y, sample_weight = self._on_host(y, names[1]), self._on_host(sample_weight, "sample_weight")
         last = self.layers[-1]
@@ -698,16 +715,21 @@ class Network:
             last.activation,
             self.loss,
             self.task,
-            self.dtype,
+            target_dtype,
             codec,
             training=training,
             name=names[1],
             name_of_x=names[0],
         )
+        if self.target_preparation is not None and codec.task == "classification":
+            raise ValueError(
+                f"target_preparation is {self.target_preparation.kind!r} and {names[1]} has "
+                f"classes; leave it out, or pass task='regression' if they are quantities"
+            )
         weights = arrays.sample_weights(sample_weight, len(features), self.dtype)
         rows = Rows(features, encoded, weights)
-        if self.preparation is not None and not raw:
-            rows = self._prepared(rows, self.preparation, names[0])
+        if not raw:
+            rows = self._prepared(rows, (self.preparation, self.target_preparation), names)
         return rows, codec
 
     def _outputs(self, X: Any, *, logits: bool = False) -> Buffer:
@@ -730,8 +752,13 @@ class Network:
             return arrays.features(X, self.dtype, inputs=inputs, name=name)
         return arrays.matrix(X, inputs=inputs, name=name)
 
-    def _prepared(self, rows: Rows, preparation: Preparation, name: str = "X") -> Rows:
-        return replace(rows, features=preparation.apply(rows.features, self.dtype, name))
+    def _prepared(self, rows: Rows, preparations: Preparations, names: tuple[str, str]) -> Rows:
+        of_features, of_targets = preparations
+        if of_features is not None:
+            rows = replace(rows, features=of_features.apply(rows.features, self.dtype, names[0]))
+        if of_targets is not None:
+            rows = replace(rows, targets=of_targets.apply(rows.targets, self.dtype, names[1]))
+        return rows
 
     def _on_host(self, values: Any, name: str) -> Any:
         """Return targets and weights on the host, where they are checked and encoded."""
@@ -746,8 +773,44 @@ class Network:
         return self.executor.load(rows.features, rows.targets, rows.weights, self.input_scale)
 
 
-def _preparation(spec: str | Preparation | None, input_scale: float) -> Preparation | None:
-    chosen = preparation.preparation(spec)
+def _learned(
+    of_features: Preparation | None, of_targets: Preparation | None, rows: Rows
+) -> Preparations:
+    """Return preparations that know shift and scale, from these rows if they did not before."""
+    if of_features is not None and not of_features.is_learned:
+        of_features = of_features.learn(rows.features)
+    if of_targets is not None and not of_targets.is_learned:
+        of_targets = of_targets.learn(rows.targets, "y", invertible=True)
+    return of_features, of_targets
+
+
+def _target_preparation(
+    spec: str | Preparation | None, outputs: int, loss: Loss, task: str
+) -> Preparation | None:
+    chosen = preparation.preparation(spec, "target_preparation", outputs)
+    if chosen is None:
+        return None
+    if task == "classification":
+        raise ValueError(
+            f"target_preparation is {chosen.kind!r} and task is 'classification'; expected None: "
+            f"it is for quantities"
+        )
+    if not loss.elementwise:
+        raise ValueError(
+            f"target_preparation is {chosen.kind!r} and the loss is {loss.name}, whose targets are "
+            f"probabilities; expected the loss mse or mae, or None"
+        )
+    if chosen.is_learned and not (chosen.numbers[1] > 0).all():
+        raise ValueError(
+            "target_preparation has a scale of 0, which cannot be undone; expected scales above 0"
+        )
+    return chosen
+
+
+def _preparation(
+    spec: str | Preparation | None, inputs: int, input_scale: float
+) -> Preparation | None:
+    chosen = preparation.preparation(spec, "preparation", inputs)
     if chosen is not None and input_scale != 1:
         raise ValueError(
             f"preparation is {chosen.kind!r} and input_scale is {input_scale:g}; expected one of "

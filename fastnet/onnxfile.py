@@ -122,6 +122,8 @@ def _check_size(network: Network, metadata: str) -> None:
     numbers = network.parameter_count * network.dtype.itemsize
     if network.preparation is not None:
         numbers += 2 * 8 * network.layers[0].inputs
+    if network.target_preparation is not None:
+        numbers += 2 * 8 * network.layers[-1].outputs
     # Labels stand in the graph, too.
     size = numbers + 2 * len(metadata.encode()) + ROOM * (len(network.layers) + 1)
     if size > LARGEST:
@@ -158,6 +160,8 @@ class _Graph:
         results = [(outputs, network.dtype, ["rows", last.outputs])]
         if network.task_in_use == "classification":
             results += self.decisions(z, outputs)
+        else:
+            results.append(self.values(outputs))
         info = helper.make_tensor_value_info
         of_dtype = helper.np_dtype_to_tensor_dtype
         graph = helper.make_graph(
@@ -228,6 +232,25 @@ class _Graph:
             "Where", [self.node("Greater", [z, zero], f"{name}.above"), z, below], name
         )
 
+    def values(self, outputs: str) -> tuple[str, Any, list[Any]]:
+        """Add quantities as `Network.predict` gives them."""
+        network, found, dtype = self.network, outputs, self.network.dtype
+        if network.target_preparation is not None:
+            shift, scale = network.target_preparation.numbers
+            dtype = np.dtype(np.float64)
+            to = self.onnx.helper.np_dtype_to_tensor_dtype(dtype)
+            found = self.node("Cast", [found], "outputs_in_float64", to=to)
+            divisor = self.constant("target_preparation.scale", scale)
+            found = self.node("Div", [found, divisor], "unscaled")
+            summand = self.constant("target_preparation.shift", shift)
+            found = self.node("Add", [found, summand], "unshifted")
+        columns = network.layers[-1].outputs
+        if network.codec.vector and columns == 1:
+            self.node("Reshape", [found, self.constant("flat", np.array([-1]))], "prediction")
+            return "prediction", dtype, ["rows"]
+        self.node("Identity", [found], "prediction")
+        return "prediction", dtype, ["rows", columns]
+
     def decisions(self, z: str, outputs: str) -> list[tuple[str, Any, list[Any]]]:
         """Add classes, which are decided on logits as in `Network.predict`, and probabilities."""
         network = self.network
@@ -288,8 +311,10 @@ def _compare(network: Network, session: Any) -> float:
     difference = _difference("outputs", found["outputs"], outputs)
     if "probabilities" in found:
         _difference("probabilities", found["probabilities"], network.predict_proba(X))
-    if "prediction" in found:
-        _compare_predictions(network, X, z, found["prediction"])
+    if network.task_in_use == "classification":
+        _compare_classes(network, X, z, found["prediction"])
+    else:
+        _compare_values(network, X, found["prediction"])
     return difference
 
 
@@ -306,7 +331,20 @@ def _difference(name: str, found: Array, expected: Array) -> float:
     return error
 
 
-def _compare_predictions(network: Network, X: Array, z: Array, found: Array) -> None:
+def _compare_values(network: Network, X: Array, found: Array) -> None:
+    """Compare quantities in the unit of the network's outputs: a shift may dwarf what varies."""
+    expected = network.predict(X)
+    if network.target_preparation is not None:
+        _compare_shapes("prediction", found, expected)
+        columns = (len(X), network.layers[-1].outputs)
+        apply = network.target_preparation.apply
+        float64 = np.dtype(np.float64)
+        found = apply(found.reshape(columns), float64, "prediction")
+        expected = apply(expected.reshape(columns), float64, "prediction")
+    _difference("prediction", found, expected)
+
+
+def _compare_classes(network: Network, X: Array, z: Array, found: Array) -> None:
     expected = network.predict(X)
     _compare_shapes("prediction", found, expected)
     if expected.dtype.kind == "S":

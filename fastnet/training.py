@@ -138,6 +138,7 @@ def train(
     precision: str | None = None,
     input_scale: float | None = None,
     preparation: str | Preparation | None = None,
+    target_preparation: str | Preparation | None = None,
     task: str = "auto",
     callbacks: Sequence[Callback] = (),
     progress: bool | None = None,
@@ -166,7 +167,7 @@ def train(
         By default the optimizer's own.
     batch_size, epochs, validation, shuffle, sample_weight, callbacks, progress, checkpoint, resume
         As in `Network.fit`; ``validation`` is taken from the rows that are left to train on.
-    backend, dtype, seed, threads, precision, preparation, task
+    backend, dtype, seed, threads, precision, preparation, target_preparation, task
         As in `Network`.
     input_scale : float, optional
         By default what the data set says (digits: 1/16), and 1 for your own rows and with a
@@ -204,6 +205,7 @@ def train(
         precision=precision,
         input_scale=input_scale,
         preparation=preparation,
+        target_preparation=target_preparation,
         task=task,
     )
     return run(

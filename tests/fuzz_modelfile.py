@@ -60,6 +60,9 @@ def valid() -> list[bytes]:
         trained(softmax, "categorical_crossentropy", turns.astype(np.int8)),
         trained(Dense(2, 2, "tanh"), "mae", (ROWS > 0)[:, :2]),
         trained(Dense(2, 1), "mse", ROWS[:, 0]),
+        trained(
+            Dense(2, 2), "mse", ROWS[:, :2], preparation="min_max", target_preparation="standard"
+        ),
         trained(softmax, "mse", np.array([b"\xff", b"a", b""])[turns]),
         Network([Dense(3, 2, "softmax")], loss="mse", backend="numpy", preparation="min_max"),
     ]
@@ -174,14 +177,15 @@ def rearray(content: bytes, chance: random.Random) -> bytes:
     array = arrays[name]
     action = chance.randrange(7)
     if action == 0:
-        arrays[chance.choice([*arrays, "x", "layer_3.weights", modelfile.SHIFT])] = arrays.pop(name)
+        others = [*arrays, "x", "layer_3.weights", modelfile.OF_FEATURES[0]]
+        arrays[chance.choice(others)] = arrays.pop(name)
     elif action == 1:
         arrays[name] = array.reshape(chance.choice([array.T.shape, (-1,), (1, *array.shape)]))
     elif action == 2:
         del arrays[name]
     elif action == 3:
-        more = ["layer_0.weights", "layer_3.biases", modelfile.SCALE, modelfile.SHIFT, ""]
-        arrays[chance.choice(more)] = array
+        prepared = [*modelfile.OF_FEATURES, *modelfile.OF_TARGETS]
+        arrays[chance.choice(["layer_0.weights", "layer_3.biases", *prepared, ""])] = array
     elif action == 4:
         arrays[name] = array.astype(chance.choice([np.float32, np.float64]))
     else:
@@ -338,11 +342,12 @@ def check(network: Network, content: bytes) -> None:
     assert network.input_scale == float(metadata["input_scale"])
     found = network.state_dict()
     assert all(np.array_equal(array, arrays.pop(name)) for name, array in found.items())
-    prepared = network.preparation
-    assert metadata["preparation"] == (None if prepared is None else prepared.kind)
+    prepared, of_targets = network.preparation, network.target_preparation
+    for name, one in (("preparation", prepared), ("target_preparation", of_targets)):
+        assert metadata.get(name) == (None if one is None else one.kind)
     for name, array in arrays.items():
-        assert prepared is not None
-        np.testing.assert_array_equal(getattr(prepared, name.removeprefix("preparation.")), array)
+        owner, _, part = name.partition(".")
+        np.testing.assert_array_equal(getattr(getattr(network, owner), part), array)
     codec, targets = network.known_codec, metadata["targets"]
     assert (codec is None) == (targets is None)
     if codec is not None:
@@ -357,7 +362,7 @@ def check(network: Network, content: bytes) -> None:
             assert labels == targets["classes"]["values"]
     columns = [(one["name"], tuple(one["categories"])) for one in metadata["columns"]]
     assert network.layout == Layout(tuple(Column(*one) for one in columns), metadata["label"])
-    if prepared is not None and not prepared.is_learned:
+    if any(one is not None and not one.is_learned for one in (prepared, of_targets)):
         return
     rows = np.zeros((2, network.layers[0].inputs))
     if prepared is not None and prepared.shift is not None:

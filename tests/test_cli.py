@@ -725,6 +725,12 @@ def test_the_script_for_completion(inside: Inside) -> None:
         ),
         (["a,label", *(f"{i % 9},{i % 2}" for i in range(80))], [], ""),
         (["a,y", *(f"{i % 9},{i + 0.5}" for i in range(80))], [], "quantities go up to 79.5"),
+        (["a,y", *(f"{i % 9},{i + 0.5}" for i in range(80))], [], "to 1: --target-prep"),
+        (
+            ["a,y", *(f"{i % 9},{i + 0.5}" for i in range(80))],
+            ["--target-preparation", "standard"],
+            "",
+        ),
         (["a,y", *(f"{i % 9},{i / 80}" for i in range(80))], [], ""),
     ],
 )

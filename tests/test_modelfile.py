@@ -95,6 +95,7 @@ def assert_same(net: Network, other: Network, y: Any = None) -> None:
         assert other.classes.dtype == net.classes.dtype
         assert other.classes.tolist() == net.classes.tolist()
     assert str(other.preparation) == str(net.preparation)
+    assert str(other.target_preparation) == str(net.target_preparation)
 
 
 def altered(base: bytes, change: Callable[[Any, dict[str, np.ndarray]], Any]) -> bytes:
@@ -197,6 +198,8 @@ TARGETS: dict[str, tuple[Dense, str, Any, dict[str, Any]]] = {
     "scaled": (Dense(5, 3, "softmax"), "log_loss", TURNS, {"input_scale": 1 / 255}),
     "min_max": (Dense(5, 3, "softmax"), "log_loss", TURNS, {"preparation": "min_max"}),
     "standard": (Dense(5, 1), "mse", X[:, 0], {"preparation": "standard", "dtype": "float64"}),
+    "targets from 0 to 1": (Dense(5, 2), "mse", X[:, :2], {"target_preparation": "min_max"}),
+    "standard targets": (Dense(5, 1), "mae", X[:, 0], {"target_preparation": "standard"}),
     "the largest seed": (Dense(5, 3, "softmax"), "log_loss", TURNS, {"seed": 2**64 - 1}),
 }
 
@@ -553,8 +556,8 @@ UNSAVEABLE: dict[str, tuple[Callable[[], Network], str]] = {
         "'values' takes 4200000 characters",
     ),
     "preparation": (
-        lambda: made(epochs=0, preparation=Preparation("min_max", np.ones(3), np.ones(3))),
-        "the array 'preparation.shift' is float64(3,); expected, by the metadata, float64(4,)",
+        lambda: made(epochs=0, preparation=Preparation("min_max", np.ones(4), np.ones(3))),
+        "the array 'preparation.scale' is float64(3,); expected, by the metadata, float64(4,)",
     ),
     "scale": (
         lambda: made(epochs=0, preparation=Preparation("min_max", np.ones(4), -np.ones(4))),
@@ -608,7 +611,7 @@ def test_the_metadata_is_what_is_documented(path: Path) -> None:
     drawn = {"weights": {"name": "he_uniform"}, "biases": {"name": "zeros"}}
     last = {"weights": {"name": "glorot_uniform"}, "biases": {"name": "zeros"}}
     assert metadata == {
-        "format": 1,
+        "format": 2,
         "fastnet_version": fastnet.__version__,
         "dtype": "float32",
         "layers": [
@@ -621,6 +624,7 @@ def test_the_metadata_is_what_is_documented(path: Path) -> None:
         "seed": 0,
         "epoch": 2,
         "preparation": None,
+        "target_preparation": None,
         "targets": {
             "task": "classification",
             "multilabel": False,
@@ -651,8 +655,8 @@ def test_a_pickled_network_is_no_model_file(path: Path) -> None:
 # -- every entry, wrong in every way --------------------------------------------------------------
 
 GOOD = fuzzing.valid()
-TEXTS, ONE, INTEGERS, MULTILABEL, REGRESSION, BYTES, UNTRAINED = range(len(GOOD))
-NULLABLE = {"preparation", "targets", "training"}
+TEXTS, ONE, INTEGERS, MULTILABEL, REGRESSION, PREPARED, BYTES, UNTRAINED = range(len(GOOD))
+NULLABLE = {"preparation", "target_preparation", "targets", "training"}
 
 
 def entries(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -663,7 +667,11 @@ def entries(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
             yield from entries(value[key], (*path, key))
 
 
-PLACES = [(which, place) for which in (TEXTS, ONE) for place in entries(unpacked(GOOD[which])[0])]
+PLACES = [
+    (which, place)
+    for which in (TEXTS, ONE, PREPARED)
+    for place in entries(unpacked(GOOD[which])[0])
+]
 
 
 def holder_of(metadata: Any, place: tuple[Any, ...]) -> Any:
@@ -691,7 +699,7 @@ def test_an_entry_that_is_missing(path: Path, which: int, place: tuple[Any, ...]
     if isinstance(place[-1], str):
         assert f"{named(place)} is missing; expected " in message
     else:  # one of a list: what is left contradicts something else
-        assert re.search("'columns' make|'values' has|by the metadata|needs probabilities", message)
+        assert re.search("'columns' make|'values' has|by the metadata|needs p|belongs to", message)
 
 
 @pytest.mark.parametrize(("which", "place"), PLACES)
@@ -729,7 +737,7 @@ def test_an_entry_that_is_not_known(path: Path, place: tuple[Any, ...]) -> None:
         holder_of(metadata, (*place, ""))["more"] = 1
 
     message = refusal(path, altered(GOOD[TEXTS], change))
-    assert "'more' is not known in format 1; expected " in message
+    assert "'more' is not known in this format; expected " in message
 
 
 LABELS = ("targets", "classes")
@@ -751,7 +759,7 @@ WRONG: list[tuple[int, tuple[Any, ...], Any, str]] = [
     (TEXTS, ("layers", 1, "outputs"), 4, "'values' has 3 label(s); expected 4"),
     (TEXTS, ("layers", 0, "activation"), {"name": "softmax"}, "may stand only in the last layer"),
     (TEXTS, ("layers", 0, "activation", "name"), "gelu", "'name' is 'gelu'; expected one of"),
-    (TEXTS, ("layers", 0, "activation", "name"), "relu", "'alpha' is not known in format 1"),
+    (TEXTS, ("layers", 0, "activation", "name"), "relu", "'alpha' is not known in this format"),
     (TEXTS, ("layers", 0, "activation", "alpha"), 0, "alpha of elu is 0.0; expected"),
     (TEXTS, ("layers", 0, "activation", "alpha"), -1, "alpha of elu is -1.0; expected"),
     (TEXTS, ("layers", 1, "activation"), {"name": "linear"}, "this loss needs probabilities"),
@@ -772,6 +780,12 @@ WRONG: list[tuple[int, tuple[Any, ...], Any, str]] = [
     (TEXTS, ("preparation",), None, "belongs to nothing in the metadata"),
     (REGRESSION, ("preparation",), "standard", "the array 'preparation.shift' is missing"),
     (UNTRAINED, ("epoch",), 1, "the array 'preparation.shift' is missing"),
+    (TEXTS, ("target_preparation",), "min_max", "expected null, as of classes and of losses of p"),
+    (PREPARED, ("target_preparation",), "whiten", "expected one of: min_max"),
+    (PREPARED, ("target_preparation",), None, "belongs to nothing in the metadata"),
+    (PREPARED, ("loss", "name"), "log_loss", "this loss needs probabilities"),
+    (PREPARED, ("task",), "classification", "'task' is 'regression'; expected one of: classific"),
+    (REGRESSION, ("target_preparation",), "standard", "'target_preparation.shift' is missing"),
     (TEXTS, ("targets", "task"), "auto", "'task' is 'auto'"),
     (INTEGERS, ("targets", "task"), "regression", "'classes' are given; expected null"),
     (TEXTS, ("targets", "multilabel"), True, "'multilabel' is true, with the task classification"),
@@ -872,6 +886,29 @@ def test_metadata_that_is_no_network(path: Path, text: str) -> None:
     refusal(path, packed(text, unpacked(GOOD[TEXTS])[1]))
 
 
+def test_files_of_format_1_are_read(path: Path) -> None:
+    """They knew no preparation of targets, and were otherwise the same."""
+
+    def change(metadata: Any, arrays: Any) -> None:
+        metadata["format"] = 1
+        del metadata["target_preparation"]
+
+    path.write_bytes(altered(GOOD[TEXTS], change))
+    old = fastnet.load(path, backend="numpy")
+    path.write_bytes(GOOD[TEXTS])
+    rows = np.ones((2, 3))
+    assert (
+        old.forward(rows).tobytes() == fastnet.load(path, backend="numpy").forward(rows).tobytes()
+    )
+    assert old.target_preparation is None
+
+    def mix(metadata: Any, arrays: Any) -> None:
+        metadata["format"] = 1
+
+    said = refusal(path, altered(GOOD[PREPARED], mix))
+    assert "'target_preparation' is not known in this format" in said
+
+
 def test_a_plain_file_of_another_program(path: Path) -> None:
     for metadata in (None, {"format": "pt"}):
         save_file({"weights": np.ones((2, 3), np.float32)}, path, metadata)
@@ -890,20 +927,20 @@ def test_texts_of_others_beside_it(path: Path) -> None:
 
 
 def later(metadata: Any, arrays: Any) -> None:
-    metadata |= {"format": 2, "fastnet_version": "9.1", "layers": {"tree": []}, "more": None}
+    metadata |= {"format": 3, "fastnet_version": "9.1", "layers": {"tree": []}, "more": None}
     del metadata["dtype"]
 
 
 def test_a_file_of_a_later_version_says_so(path: Path) -> None:
     said = refusal(path, altered(GOOD[TEXTS], later))
-    assert "written in format 2 by fastnet '9.1'" in said
-    assert f"fastnet {fastnet.__version__} reads up to format 1: upgrade it" in said
+    assert "written in format 3 by fastnet '9.1'" in said
+    assert f"fastnet {fastnet.__version__} reads up to format 2: upgrade it" in said
 
 
 def test_a_file_of_a_later_version_with_arrays_of_other_types(path: Path) -> None:
     header, _ = container.unpacked(altered(GOOD[TEXTS], later))
     header["layer_1.weights"] = container.entry("BF16", [3, 2], 0, 12)
-    assert "written in format 2 by fastnet '9.1'" in refusal(path, container.packed(header))
+    assert "written in format 3 by fastnet '9.1'" in refusal(path, container.packed(header))
 
 
 def test_a_later_version_that_does_not_say_its_name(path: Path) -> None:
@@ -911,7 +948,7 @@ def test_a_later_version_that_does_not_say_its_name(path: Path) -> None:
         later(metadata, arrays)
         metadata["fastnet_version"] = ["9" * 1000]
 
-    assert "written in format 2 by fastnet ['99" in refusal(path, altered(GOOD[TEXTS], change))
+    assert "written in format 3 by fastnet ['99" in refusal(path, altered(GOOD[TEXTS], change))
 
 
 # -- the arrays -----------------------------------------------------------------------------------
@@ -935,6 +972,38 @@ def drop(*names: str) -> Callable[..., None]:
     return lambda metadata, arrays: [arrays.pop(name) for name in names]
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            drop("target_preparation.scale"),
+            "'target_preparation.scale' is missing; expected float6",
+        ),
+        (
+            put("target_preparation.shift", lambda s: s[:1]),
+            "expected, by the metadata, float64(2,)",
+        ),
+        (
+            put("target_preparation.scale", lambda s: s * 0),
+            "expected finite numbers, scales above 0",
+        ),
+        (
+            put("target_preparation.scale", lambda s: s * np.nan),
+            "expected finite numbers, scales a",
+        ),
+        (
+            put("target_preparation.shift", lambda s: s / 0),
+            "expected finite numbers, scales above 0",
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:divide by zero")
+def test_arrays_of_targets_that_are_off(
+    path: Path, change: Callable[..., None], message: str
+) -> None:
+    assert message in refusal(path, altered(GOOD[PREPARED], change))
+
+
 ARRAYS: list[tuple[Callable[..., None], str]] = [
     (drop(W), f"the array {W!r} is missing; expected float32(3, 2)"),
     (drop(B), f"the array {B!r} is missing; expected float32(3,)"),
@@ -952,7 +1021,7 @@ ARRAYS: list[tuple[Callable[..., None], str]] = [
     (put(SHIFT, lambda s: s * np.inf), "expected finite numbers, scales from 0"),
     (put(SCALE, lambda s: -s), "expected finite numbers, scales from 0"),
     (add("layer_3.weights", np.ones((3, 3))), "the array 'layer_3.weights' belongs to nothing"),
-    (add("layer_0.weights", np.ones(0)), "expected those of 2 layer(s) and of the preparation"),
+    (add("layer_0.weights", np.ones(0)), "expected those of 2 layer(s) and of 1 preparation(s)"),
     (add("", np.ones(0)), "the array '' belongs to nothing in the metadata"),
     (add("training", np.ones(1)), "the array 'training' belongs to nothing in the metadata"),
 ]
@@ -1074,6 +1143,9 @@ def test_the_reader_on_other_networks(
     net = made(last, loss, y=y, hidden=hidden, **more)
     net.save(path)
     rtol, atol = BASE[net.dtype.name]
+    if net.task_in_use == "regression":
+        found, expected = reader["predict_quantities"](path, X), net.predict(X)
+        np.testing.assert_allclose(found, expected.reshape(found.shape), rtol=rtol, atol=atol)
     np.testing.assert_allclose(reader["forward"](path, X), net.forward(X), rtol=rtol, atol=atol)
     if net.task_in_use == "classification" and last.activation.name in ("sigmoid", "softmax"):
         found = reader["predict_proba"](path, X)
@@ -1082,7 +1154,7 @@ def test_the_reader_on_other_networks(
 
 def test_the_reader_refuses_a_later_format(path: Path, reader: dict[str, Any]) -> None:
     path.write_bytes(altered(GOOD[TEXTS], later))
-    with pytest.raises(ValueError, match="format 2; expected 1"):
+    with pytest.raises(ValueError, match="format 3; expected 1 or 2"):
         reader["predict_proba"](path, X)
 
 

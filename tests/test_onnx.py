@@ -39,7 +39,12 @@ def compare(net: fastnet.Network, folder: Path, rows: Any) -> None:
     size = max(1.0, float(np.abs(expected).max()))
     np.testing.assert_allclose(found["outputs"], expected, rtol=0, atol=1e-5 * size)
     if net.task_in_use == "regression":
-        assert names == ["outputs"]
+        assert names == ["outputs", "prediction"]
+        predicted = found["prediction"]
+        shape = session.get_outputs()[1].shape
+        assert shape == ["rows", *predicted.shape[1:]]
+        assert (predicted.dtype, predicted.shape) == (net.dtype, net.predict(rows).shape)
+        assert predicted.tobytes() == found["outputs"].tobytes()
         return
     prediction = net.predict(rows)
     if prediction.dtype.kind == "S":

@@ -59,6 +59,14 @@ PreparationOption = Annotated[
         autocompletion=lambda: list(KINDS),
     ),
 ]
+TargetPreparationOption = Annotated[
+    str | None,
+    Option(
+        help="The same for the quantities of a regression; predictions are in their own unit.",
+        show_default="none",
+        autocompletion=lambda: list(KINDS),
+    ),
+]
 ScaleOption = Annotated[
     str | None,
     Option(

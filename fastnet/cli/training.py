@@ -43,6 +43,7 @@ def train(
     loss: options.LossOption = None,
     input_scale: options.ScaleOption = None,
     preparation: options.PreparationOption = None,
+    target_preparation: options.TargetPreparationOption = None,
     task: Annotated[
         str, options.Option(help="classification, regression, or auto: what the targets look like.")
     ] = "auto",
@@ -152,6 +153,7 @@ def train(
         task=task,
         input_scale=options.scale(input_scale),
         preparation=preparation,
+        target_preparation=target_preparation,
     )
     if not (json or quiet):
         _show_network(prepared.network, data)
@@ -214,12 +216,12 @@ def _hint_at_scale(prepared: Prepared) -> None:
                 f"features go up to {most} and are used as they are; networks learn better from 0 "
                 f"to 1: --input-scale 1/{most}, or --preparation min_max"
             )
-    if network.task_in_use == "regression":
+    if network.task_in_use == "regression" and network.target_preparation is None:
         largest = float(np.abs(y).max())
         if largest > SMALL:
             screen.note(
                 f"quantities go up to {largest:g} and are learned as they are; networks learn "
-                f"better from about -1 to 1: scale them before, as in (y - y.mean()) / y.std()"
+                f"better from about -1 to 1: --target-preparation standard"
             )
 
 
@@ -238,7 +240,14 @@ def _show_network(network: Network, data: str) -> None:
     ]
     numbers = {*headings} - {"activation", "first weights"}
     screen.show_table(f"Network for {data}", headings, lines, right=numbers)
-    prepared = f", preparation {network.preparation}" if network.preparation else ""
+    prepared = "".join(
+        f", {what} {one}"
+        for what, one in (
+            ("preparation", network.preparation),
+            ("target preparation", network.target_preparation),
+        )
+        if one
+    )
     screen.say(
         f"{network.parameter_count:,} parameters in {network.dtype.name}, loss {network.loss}"
         f"{prepared}"

@@ -1,7 +1,8 @@
-"""What is done to features before a network sees them, learned from the rows it is trained on.
+"""What is done to features and quantities before a network sees them.
 
-The numbers belong to the network and are saved with it, so that predictions on raw features
-prepare them in the same way.
+It is learned from the rows that the network is trained on. The numbers belong to the network and
+are saved with it, so that predictions on raw features prepare them in the same way, and come out
+in the targets' own unit.
 """
 
 from __future__ import annotations
@@ -30,14 +31,15 @@ class Preparation:
     value, and scale is 1 / (largest - smallest). ``standard`` gives a column the mean 0 and the
     standard deviation 1 over the training rows: shift is the mean, and scale is 1 / deviation,
     the square root of the mean squared distance from the mean. A column whose values are all equal
-    becomes 0.
+    becomes 0: as a feature, whatever it is later; as a target, by the shift alone, which can be
+    undone.
 
     Attributes
     ----------
     kind : str
         ``"min_max"`` or ``"standard"``.
     shift, scale : array or None
-        (features,) in float64; None before there were rows to learn from.
+        (columns,) in float64; None before there were rows to learn from.
     """
 
     kind: Kind
@@ -45,11 +47,7 @@ class Preparation:
     scale: Array | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            near = naming.suggestion(str(self.kind), list(KINDS))
-            raise ValueError(
-                f"preparation is {self.kind!r}{near} Expected one of: {', '.join(KINDS)}, or None"
-            )
+        _check_kind(self.kind, "preparation")
 
     def __str__(self) -> str:
         return self.kind
@@ -74,13 +72,23 @@ class Preparation:
             )
         return self.shift, self.scale
 
-    def learn(self, X: Array) -> Preparation:
+    def learn(self, X: Array, name: str = "X", *, invertible: bool = False) -> Preparation:
         """Return the preparation with shift and scale of these rows.
 
         Parameters
         ----------
         X : array
-            (rows, features) of finite numbers.
+            (rows, columns) of finite numbers.
+        name : str
+            What to call the rows in messages.
+        invertible : bool
+            Whether the scale of a column whose values are all equal is 1 and not 0, as targets
+            need it, for what has a scale of 0 cannot be undone.
+
+        Raises
+        ------
+        ValueError
+            If values are farther apart than the largest float.
         """
         low, high = X.min(axis=0).astype(np.float64), X.max(axis=0).astype(np.float64)
         with np.errstate(over="ignore", divide="ignore"):
@@ -94,11 +102,11 @@ class Preparation:
         if not np.isfinite(spread).all():
             column = arrays.first_position(~np.isfinite(spread))[0]
             raise ValueError(
-                f"X has values from {low[column]:g} to {high[column]:g} in column {column} "
+                f"{name} has values from {low[column]:g} to {high[column]:g} in column {column} "
                 f"(counted from 0), too far apart for the preparation {self.kind!r}; scale them "
                 f"first"
             )
-        return replace(self, shift=shift, scale=np.where(constant, 0.0, scale))
+        return replace(self, shift=shift, scale=np.where(constant, float(invertible), scale))
 
     def apply(self, X: Array, dtype: np.dtype[Any], name: str = "X") -> Array:
         """Return prepared rows in ``dtype``, as a new array.
@@ -106,7 +114,7 @@ class Preparation:
         Parameters
         ----------
         X : array
-            (rows, features) of finite numbers.
+            (rows, columns) of finite numbers.
         dtype : numpy.dtype
         name : str
             What to call the rows in messages.
@@ -127,6 +135,17 @@ class Preparation:
         arrays.require_finite(result, f"{name}, prepared by {self.kind!r},")
         return result
 
+    def undo(self, outputs: Array) -> Array:
+        """Return what prepared values stand for, x = x' / scale + shift, in float64.
+
+        Parameters
+        ----------
+        outputs : array
+            (rows, columns); the preparation was learned to be invertible.
+        """
+        shift, scale = self.numbers
+        return outputs / scale + shift
+
 
 def _mean_and_deviation(X: Array, low: Array, high: Array) -> tuple[Array, Array]:
     """Return mean and standard deviation of every column, of any finite numbers."""
@@ -142,19 +161,34 @@ def _mean_and_deviation(X: Array, low: Array, high: Array) -> tuple[Array, Array
     return mean * size, np.sqrt(square / rows) * size
 
 
-def preparation(spec: str | Preparation | None) -> Preparation | None:
-    """Return the preparation that is meant, or None for None.
+def preparation(spec: str | Preparation | None, name: str, columns: int) -> Preparation | None:
+    """Return the preparation that is meant by the argument of that name, or None for None.
 
     Raises
     ------
     TypeError, ValueError
-        If it is none of the known ones.
+        If it is none of the known ones, or was learned from another number of columns.
     """
+    if isinstance(spec, Preparation) and spec.is_learned:
+        found = spec.numbers[0].shape
+        if found != (columns,):
+            raise ValueError(
+                f"{name} was learned from columns of shape {found}; expected ({columns},), or one "
+                f"that has learned nothing yet"
+            )
     if spec is None or isinstance(spec, Preparation):
         return spec
     if not isinstance(spec, str):
         raise TypeError(
-            f"preparation is {spec!r} ({type(spec).__name__}); expected one of: "
+            f"{name} is {spec!r} ({type(spec).__name__}); expected one of: "
             f"{', '.join(KINDS)}, or None"
         )
-    return Preparation(spec.strip().lower().replace("-", "_"))  # type: ignore[arg-type]
+    kind = spec.strip().lower().replace("-", "_")
+    _check_kind(kind, name)
+    return Preparation(kind)  # type: ignore[arg-type]
+
+
+def _check_kind(kind: str, name: str) -> None:
+    if kind not in KINDS:
+        near = naming.suggestion(str(kind), list(KINDS))
+        raise ValueError(f"{name} is {kind!r}{near} Expected one of: {', '.join(KINDS)}, or None")
