@@ -217,7 +217,7 @@ BUGS = [
         "gather_targets",
         "order + clock[ROW] + first;",
         "order + first;",
-        2,
+        1,
     ),
     Bug(
         "bytes not scaled",

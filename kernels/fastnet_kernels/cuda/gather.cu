@@ -35,40 +35,45 @@ extern "C" __global__ void __launch_bounds__(256, 1) gather_features_bytes(
   gather_scaled(x, features, order, clock, first, scale, rows, columns);
 }
 
-// The weight of row i of the batch, written by the thread of its first column: 1 where all are.
-__device__ __forceinline__ void gather_weight(
-    REAL* w, const REAL* weights, int has_weights, int source, int i, int j) {
-  if (j == 0) w[i] = has_weights ? weights[source] : REAL(1);
+// What row source of the data has in column j of its targets: a number, or one of class indices.
+__device__ __forceinline__ REAL target(const REAL* targets, int source, int columns, int j) {
+  return targets[(long long)source * columns + j];
 }
 
-// t (rows, columns), w (rows,); targets (all rows, columns); weights (all rows,), or empty.
-extern "C" __global__ void __launch_bounds__(256, 1) gather_targets(
-    REAL* __restrict__ t, REAL* __restrict__ w, const REAL* __restrict__ targets,
-    const REAL* __restrict__ weights, int has_weights, const int* __restrict__ order,
-    const long long* __restrict__ clock, int first, int rows, int columns) {
+// Class indices stand for one-hot rows, or with one column for themselves.
+__device__ __forceinline__ REAL target(const int* targets, int source, int columns, int j) {
+  return columns == 1 ? REAL(targets[source]) : REAL(targets[source] == j);
+}
+
+template <class Target>
+__device__ __forceinline__ void gather_weighted(
+    REAL* t, REAL* w, const Target* targets, const REAL* weights, int has_weights,
+    const int* order, const long long* clock, int first, int rows, int columns) {
   const int j = blockIdx.x * blockDim.x + threadIdx.x;
   if (j >= columns) return;
   const int* const of_batch = order + clock[ROW] + first;
   for (int i = blockIdx.y * blockDim.y + threadIdx.y; i < rows; i += gridDim.y * blockDim.y) {
     const int source = of_batch[i];
-    t[(long long)i * columns + j] = targets[(long long)source * columns + j];
-    gather_weight(w, weights, has_weights, source, i, j);
+    t[(long long)i * columns + j] = target(targets, source, columns, j);
+    if (j == 0) w[i] = has_weights ? weights[source] : REAL(1);
   }
 }
 
-// The same from class indices (all rows,): one-hot rows, or with one column the index itself.
+// t (rows, columns), w (rows,); targets (all rows, columns); weights (all rows,), or empty: then
+// every row has the weight 1.
+extern "C" __global__ void __launch_bounds__(256, 1) gather_targets(
+    REAL* __restrict__ t, REAL* __restrict__ w, const REAL* __restrict__ targets,
+    const REAL* __restrict__ weights, int has_weights, const int* __restrict__ order,
+    const long long* __restrict__ clock, int first, int rows, int columns) {
+  gather_weighted(t, w, targets, weights, has_weights, order, clock, first, rows, columns);
+}
+
+// The same from class indices (all rows,).
 extern "C" __global__ void __launch_bounds__(256, 1) gather_targets_classes(
     REAL* __restrict__ t, REAL* __restrict__ w, const int* __restrict__ targets,
     const REAL* __restrict__ weights, int has_weights, const int* __restrict__ order,
     const long long* __restrict__ clock, int first, int rows, int columns) {
-  const int j = blockIdx.x * blockDim.x + threadIdx.x;
-  if (j >= columns) return;
-  const int* const of_batch = order + clock[ROW] + first;
-  for (int i = blockIdx.y * blockDim.y + threadIdx.y; i < rows; i += gridDim.y * blockDim.y) {
-    const int source = of_batch[i], index = targets[source];
-    t[(long long)i * columns + j] = columns == 1 ? REAL(index) : REAL(index == j);
-    gather_weight(w, weights, has_weights, source, i, j);
-  }
+  gather_weighted(t, w, targets, weights, has_weights, order, clock, first, rows, columns);
 }
 
 // out (rows, width) bytes = the rows index (rows,) of a matrix whose rows are width bytes long.
