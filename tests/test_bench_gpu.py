@@ -69,7 +69,7 @@ def test_everything_runs_on_the_host(tmp_path: Path) -> None:
     found = plain["stages"]["kernels"]["result"]
     assert set(found["ops"]) == {*contract.NAMES, "not_finite"}
     assert all(one["cases"] for one in found["ops"].values())
-    for name in ("training", "replay", "repetition"):
+    for name in ("training", "replay", "repetition", "programs"):
         assert plain["stages"][name]["result"]["trainings"]
     [timed] = [one for name, one in plain["stages"].items() if name.startswith("timings")]
     ours = timed["result"]["trainers"]["fastnet"]
@@ -222,8 +222,10 @@ def test_stages_are_in_the_order_of_their_worth() -> None:
     with timing.Pool(place) as pool:
         found = run.stages(choice, place, pool)
     names = [stage.name for stage in found]
-    assert names[:5] == ["environment", "kernels", "training", "replay", "repetition"]
-    assert [stage.name for stage in found if stage.is_parity] == names[1:5]
+    assert names[:6] == [
+        *("environment", "kernels", "training", "replay", "repetition", "programs")
+    ]
+    assert [stage.name for stage in found if stage.is_parity] == names[1:6]
     assert {f"timings {key}" for key in timing.ROWS} < set(names)
     assert names.index("timings E") < names.index("tf32 large") < names.index("compiled C")
     assert {name.split()[0] for name in names} == set(run.SECONDS) == set(run.NAMES)
@@ -241,7 +243,11 @@ def test_rows_and_trainers() -> None:
     assert timing.LARGE.layers == (784, 2048, 2048, 2048, 2048, 10)
     assert (timing.LARGE.batch, timing.LARGE.optimizer) == (8192, "adam")
     peers = {name for family in timing.FAMILIES.values() for name in family}
-    assert peers | {timing.OURS} == set(timing.TRAINERS)
+    assert peers | {timing.OURS, timing.PROGRAMS} == set(timing.TRAINERS)
+    for key, workload in timing.ROWS.items():
+        has_programs = timing.PROGRAMS in timing.of_size(timing.MAIN, workload)
+        assert has_programs == (key not in ("F", "large"))
+    assert timing.PROGRAMS not in timing.WITH_TF32
     for entry in timing.TRAINERS.values():
         assert trainers.trainer_class(entry.place).modules
 

@@ -63,8 +63,8 @@ BUGS = [
         "barrier removed before shared memory is read",
         "activations.cu",
         "column_sum",
-        "  __syncthreads();\n  if (threadIdx.y == 0",
-        "  if (threadIdx.y == 0",
+        "  __syncthreads();\n  if (tile_row() == 0",
+        "  if (tile_row() == 0",
     ),
     Bug(
         "barrier removed before shared memory is written again",
@@ -91,9 +91,9 @@ BUGS = [
         "barrier within a branch",
         "activations.cu",
         "column_sum",
-        "  __syncthreads();\n  if (threadIdx.y == 0 && j < columns) {",
-        "  if (threadIdx.y) {\n    __syncthreads();\n  } else {\n    __syncthreads();\n  }\n"
-        "  if (threadIdx.y == 0 && j < columns) {",
+        "  __syncthreads();\n  if (tile_row() == 0 && j < columns) {",
+        "  if (tile_row()) {\n    __syncthreads();\n  } else {\n    __syncthreads();\n  }\n"
+        "  if (tile_row() == 0 && j < columns) {",
     ),
     Bug("mask of half a warp", "teams.cuh", "activation", "0xffffffffu", "0xffffu"),
     Bug(
@@ -108,7 +108,7 @@ BUGS = [
         "losses.cu",
         "cross_entropy",
         "  if (i >= rows) return;\n  from_logits(",
-        "  if (i >= rows || (threadIdx.x & 31) >= columns) return;\n  from_logits(",
+        "  if (i >= rows || thread() % 32 >= columns) return;\n  from_logits(",
     ),
     Bug(
         "sum of spare lanes",
@@ -145,8 +145,8 @@ BUGS = [
         "chunk of rows counted twice",
         "activations.cu",
         "column_sum",
-        "begin = blockIdx.y * chunk;",
-        "begin = blockIdx.y * (chunk - 1);",
+        "begin = block_y() * chunk;",
+        "begin = block_y() * (chunk - 1);",
     ),
     Bug(
         "coefficients swapped",

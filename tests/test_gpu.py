@@ -109,6 +109,17 @@ def test_a_training_repeats_itself_to_the_bit(case: training.Case, options: Any)
     assert found["passed"], found
 
 
+@pytest.mark.parametrize("dtype", kernels.DTYPES)
+@pytest.mark.parametrize("case", training.CASES, ids=lambda case: case.name)
+def test_programs_end_where_numpy_ends_and_repeat_themselves(
+    case: training.Case, dtype: str
+) -> None:
+    found = training.parity(case, dtype, change=training.by_programs)
+    assert found["passed"], found
+    found = training.same_bits(case, training.by_programs, first=training.by_programs, dtype=dtype)
+    assert found["passed"], found
+
+
 def test_the_steps_that_should_be_eager_are(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise eager steps and replayed ones would be compared with themselves."""
     from fastnet.execution.cupy_device import CupyDevice

@@ -11,7 +11,7 @@ from bench.gpu.places import Place
 from bench.gpu.stages import GpuRun, Stage, run_all
 
 NAMES = (
-    *("environment", "kernels", "training", "replay", "repetition"),
+    *("environment", "kernels", "training", "replay", "repetition", "programs"),
     *("sanitizer", "limits", "timings", "tf32", "accuracy", "compiled"),
 )
 BUDGET = 480.0
@@ -23,6 +23,7 @@ SECONDS = {
     "training": 30,
     "replay": 15,
     "repetition": 10,
+    "programs": 40,
     "sanitizer": 120,  # at most: four tools that are ended after a while
     "limits": 10,
     "timings": 30,
@@ -63,7 +64,8 @@ def stages(choice: Choice, place: Place, pool: timing.Pool) -> list[Stage]:
         workload = timing.ON_HOST if place.is_host else timing.ROWS[key]
 
         def work() -> dict[str, Any]:
-            return timing.measure_row(pool, workload, names, effort, precision)
+            chosen = timing.of_size(names, workload)
+            return timing.measure_row(pool, workload, chosen, effort, precision)
 
         return Stage(f"{group} {workload.key}", SECONDS[group], work)
 
@@ -72,7 +74,7 @@ def stages(choice: Choice, place: Place, pool: timing.Pool) -> list[Stage]:
     tf32_keys = keys if place.is_host else [key for key in timing.TF32_ROWS if key in keys]
     found: dict[str, list[Stage]] = {
         "timings": [row("timings", key, timing.MAIN) for key in keys],
-        "tf32": [row("tf32", key, timing.MAIN, "tf32") for key in tf32_keys],
+        "tf32": [row("tf32", key, timing.WITH_TF32, "tf32") for key in tf32_keys],
         "compiled": [row("compiled", key, late) for key in keys],
     }
     single: dict[str, Callable[[], dict[str, Any]]] = {
@@ -81,11 +83,12 @@ def stages(choice: Choice, place: Place, pool: timing.Pool) -> list[Stage]:
         "training": lambda: training.check_parity(quick=quick),
         "replay": lambda: training.check_replay(quick=quick),
         "repetition": lambda: training.check_repetition(quick=quick),
+        "programs": lambda: training.check_programs(quick=quick),
         "sanitizer": lambda: _sanitized(place),
         "limits": lambda: limits.examine(place),
         "accuracy": lambda: _accuracy(place, pool, effort),
     }
-    parity = ("kernels", "training", "replay", "repetition")
+    parity = ("kernels", "training", "replay", "repetition", "programs")
     for name, work in single.items():
         found[name] = [Stage(name, SECONDS[name], work, name in parity)]
     # Figures are worth nothing without what they were measured on.

@@ -5,6 +5,7 @@ A trainer keeps its process for all workloads: on a GPU, starting one takes long
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import threading
 import time
@@ -27,7 +28,9 @@ BY_VALUE = ("C", "F", "large", "D", "A", "B", "E")
 TF32_ROWS = ("large", "F")
 ON_HOST = Workload("tiny", (64, 8, 10), "digits", 32, "adam", 1e-2, rows=70)
 
-OURS = "fastnet"
+OURS, PROGRAMS = "fastnet", "fastnet-programs"
+# Parameters up to which steps are also run as programs, whose products are made for small networks.
+MOST_IN_PROGRAMS = 1 << 20
 FAMILIES = {
     "PyTorch": ("torch", "torch-step", "torch-epoch", "torch-compile"),
     "PyTorch eager": ("torch",),
@@ -52,6 +55,7 @@ class Entry(NamedTuple):
 
 TRAINERS = {
     OURS: Entry("bench.gpu.ours:CupyTrainer", {"rows": "device"}),
+    PROGRAMS: Entry("bench.gpu.ours:CupyTrainer", {"rows": "device", "steps": "programs"}),
     "torch": Entry("bench.gpu.peers_torch:EagerTrainer", {}),
     "torch-step": Entry("bench.gpu.peers_torch:StepGraphTrainer", {}),
     "torch-epoch": Entry("bench.gpu.peers_torch:EpochGraphTrainer", {}),
@@ -62,6 +66,14 @@ TRAINERS = {
 # Compiling takes PyTorch long, so that it has a stage of its own, in the end.
 LATE = ("torch-compile",)
 MAIN = tuple(name for name in TRAINERS if name not in LATE)
+WITH_TF32 = tuple(name for name in MAIN if name != PROGRAMS)  # whose products are float32's
+
+
+def of_size(names: Sequence[str], workload: Workload) -> tuple[str, ...]:
+    """Return the trainers that are meant for a network of this size."""
+    layers = workload.layers
+    parameters = sum((i + 1) * o for i, o in itertools.pairwise(layers))
+    return tuple(name for name in names if name != PROGRAMS or parameters <= MOST_IN_PROGRAMS)
 
 
 class Runner(Protocol):
@@ -166,7 +178,7 @@ class Pool:
             lacking = [] if self.place.is_host else trainers.missing_packages(kind)
             if lacking:
                 self.missing[name] = f"not installed: {', '.join(lacking)}"
-            elif name == OURS or not self.place.is_host:
+            elif name in (OURS, PROGRAMS) or not self.place.is_host:
                 found.append(name)
         return found
 
@@ -304,12 +316,19 @@ def _sum_up(
 
 
 def ratios(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return fastnet's speed in multiples of the best of every family, repeat by repeat."""
+    """Return fastnet's speed in multiples of the best of every family, repeat by repeat.
+
+    ``programs`` is that of its own steps as programs, in multiples of the captured ones.
+    """
     measured = {name: one for name, one in found.items() if one["state"] == "measured"}
     if OURS not in measured:
         return {}
     ours = measured.pop(OURS)["samples_per_second"]
-    result = {}
+    result: dict[str, dict[str, Any]] = {}
+    programs = measured.pop(PROGRAMS, None)
+    if programs is not None:
+        paired = measure.paired_ratio(programs["samples_per_second"], ours)
+        result["programs"] = {"peer": OURS, "ratio": vars(paired)}
     for family, members in {"best": tuple(measured), **FAMILIES}.items():
         candidates = [name for name in members if name in measured]
         if candidates:

@@ -143,9 +143,21 @@ def eager(net: Network) -> Network:
 # -- against NumPy --------------------------------------------------------------------------------
 
 
-def parity(case: Case, dtype: str, steps: int = STEPS) -> dict[str, Any]:
+def by_programs(net: Network) -> Network:
+    """Let a network on a device run its steps as programs."""
+    executor: Any = net.executor
+    executor.runs_programs = True
+    return net
+
+
+def parity(
+    case: Case,
+    dtype: str,
+    steps: int = STEPS,
+    change: Callable[[Network], Network] = lambda net: net,
+) -> dict[str, Any]:
     """Train on the GPU backend and on NumPy and return how far they are apart."""
-    ours = train(network(case, "cupy", dtype), case, steps)
+    ours = train(change(network(case, "cupy", dtype)), case, steps)
     reference = network(case, "numpy", dtype)
     first = reference.parameters
     theirs = train(reference, case, steps)
@@ -181,10 +193,11 @@ def same_bits(
     case: Case,
     change: Callable[[Network], Network] = lambda net: net,
     steps: int = STEPS,
+    first: Callable[[Network], Network] = lambda net: net,
     **more: Any,
 ) -> dict[str, Any]:
     """Train twice on the GPU backend, the second time ``change``d, and compare bit by bit."""
-    one = train(network(case, "cupy", **more), case, steps)
+    one = train(first(network(case, "cupy", **more)), case, steps)
     two = train(change(network(case, "cupy", **more)), case, steps)
     different = [name for name in one if one[name].tobytes() != two[name].tobytes()]
     return {
@@ -215,6 +228,15 @@ def check_replay(*, quick: bool) -> dict[str, Any]:
 def check_repetition(*, quick: bool) -> dict[str, Any]:
     """A training against the same training."""
     return _bits(lambda net: net, quick)
+
+
+def check_programs(*, quick: bool) -> dict[str, Any]:
+    """Steps that run as programs: every case against NumPy, and against themselves."""
+    cases, steps = _size(quick)
+    dtypes = ("float32", "float64")
+    found = [parity(case, dtype, steps, by_programs) for case in cases for dtype in dtypes]
+    found += [same_bits(case, by_programs, steps, by_programs) for case in cases]
+    return _summed_up(found)
 
 
 def _bits(change: Callable[[Network], Network], quick: bool) -> dict[str, Any]:

@@ -9,13 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from fastnet.execution import codes
-from fastnet.execution.device import DeviceArray, Extent
+from fastnet.execution.device import THREADS, DeviceArray, Extent
 
 # A warp works on a row of up to so many columns; a wider one gets a block.
 WARP_COLUMNS = 1024
-THREADS = 256
-MOST_THREADS = 1024  # of a block
-# Threads of a block that works on elements: columns, and rows.
+# What a block of a matrix's elements has of it: columns, and rows.
 TILE = (32, 8)
 # Rows of a matrix whose column sums are left to one block; more are shared out.
 CHUNK = 512
@@ -34,10 +32,10 @@ def _by_rows(name: str, array: DeviceArray, *arguments: object) -> None:
     """Launch a kernel in which every row of ``array`` has a warp, or a block if it is wide."""
     rows, columns = array.shape
     if columns > WARP_COLUMNS:
-        array.device.launch(f"{name}_wide", (rows,), (THREADS,), *arguments, rows, columns)
+        array.device.launch(f"{name}_wide", (rows,), *arguments, rows, columns)
     else:
         blocks = -(-rows * 32 // THREADS)
-        array.device.launch(name, (blocks,), (THREADS,), *arguments, rows, columns)
+        array.device.launch(name, (blocks,), *arguments, rows, columns)
 
 
 # -- matmul ---------------------------------------------------------------------------------------
@@ -99,7 +97,7 @@ def bias_activation(
     by_row = activation == codes.SOFTMAX
     target, kind = (z, codes.LINEAR) if by_row else (a, activation)
     z.device.launch(
-        "bias_activation", _tiles(rows, columns), TILE, target, z, bias, kind, alpha, rows, columns
+        "bias_activation", _tiles(rows, columns), target, z, bias, kind, alpha, rows, columns
     )
     if by_row:
         _by_rows("softmax", z, a, z)
@@ -114,9 +112,7 @@ def activation(a: DeviceArray, z: DeviceArray, activation: int, alpha: float) ->
         return
     rows, columns = z.shape
     if activation != codes.LINEAR or a.address != z.address:
-        z.device.launch(
-            "activation", _tiles(rows, columns), TILE, a, z, activation, alpha, rows, columns
-        )
+        z.device.launch("activation", _tiles(rows, columns), a, z, activation, alpha, rows, columns)
 
 
 def activation_backward(
@@ -134,7 +130,7 @@ def activation_backward(
         return
     rows, columns = d.shape
     d.device.launch(
-        "activation_backward", _tiles(rows, columns), TILE, d, a, activation, alpha, rows, columns
+        "activation_backward", _tiles(rows, columns), d, a, activation, alpha, rows, columns
     )
 
 
@@ -151,9 +147,9 @@ def column_sum(out: DeviceArray, d: DeviceArray, beta: int) -> None:
         chunk = -(-rows // chunks)
         chunks = -(-rows // chunk)
         partial = partial[: chunks * columns]
-        device.launch("column_sum", (across, chunks), TILE, partial, d, 0, rows, columns, chunk)
+        device.launch("column_sum", (across, chunks), partial, d, 0, rows, columns, chunk)
         d, rows = partial, chunks
-    device.launch("column_sum", (across, 1), TILE, out, d, beta, rows, columns, max(rows, 1))
+    device.launch("column_sum", (across, 1), out, d, beta, rows, columns, max(rows, 1))
 
 
 # -- loss and its gradient ------------------------------------------------------------------------
@@ -220,7 +216,7 @@ def gather_features(
     rows, columns = x.shape
     name = "gather_features_bytes" if features.dtype == np.uint8 else "gather_features"
     x.device.launch(
-        name, _tiles(rows, columns), TILE, x, features, order, clock, first, scale, rows, columns
+        name, _tiles(rows, columns), x, features, order, clock, first, scale, rows, columns
     )
 
 
@@ -241,7 +237,6 @@ def gather_targets(
     t.device.launch(
         name,
         _tiles(rows, columns),
-        TILE,
         *(t, w, targets, weights, int(weights.size > 0), order, clock, first, rows, columns),
     )
 
@@ -253,19 +248,18 @@ def begin_step(
     scalars: DeviceArray, clock: DeviceArray, rates: DeviceArray, scales: DeviceArray
 ) -> None:
     """Read this step's rate and scale, forget the last step's sums."""
-    scalars.device.launch("begin_step", (1,), (1,), scalars, clock, rates, scales)
+    scalars.device.launch("begin_step", (1,), scalars, clock, rates, scales)
 
 
 def add_losses(scalars: DeviceArray, row_loss: DeviceArray, row_hits: DeviceArray) -> None:
     """Sum in float64."""
     rows = len(row_loss)
-    threads = min(-(-max(rows, 1) // 32) * 32, MOST_THREADS)
-    scalars.device.launch("add_losses", (1,), (threads,), scalars, row_loss, row_hits, rows)
+    scalars.device.launch("add_losses", (1,), scalars, row_loss, row_hits, rows)
 
 
 def count_step(scalars: DeviceArray, clock: DeviceArray, totals: DeviceArray, rows: int) -> None:
     """Count a good step, or halt at the first bad one."""
-    scalars.device.launch("count_step", (1,), (1,), scalars, clock, totals, rows)
+    scalars.device.launch("count_step", (1,), scalars, clock, totals, rows)
 
 
 # -- optimizer steps ------------------------------------------------------------------------------
@@ -275,7 +269,7 @@ def _over(name: str, theta: DeviceArray, *arguments: object) -> None:
     """Launch a kernel over the elements of a flat vector."""
     if theta.size:
         blocks = min(-(-theta.size // THREADS), FLAT_BLOCKS)
-        theta.device.launch(name, (blocks,), (THREADS,), theta, *arguments, theta.size)
+        theta.device.launch(name, (blocks,), theta, *arguments, theta.size)
 
 
 def sgd_step(theta: DeviceArray, gradient: DeviceArray, scalars: DeviceArray) -> None:
@@ -316,7 +310,7 @@ def take_rows(out: DeviceArray, rows: DeviceArray, index: DeviceArray) -> None:
         count, width = len(out), out.nbytes // len(out)
         device, grid = out.device, _tiles(count, width)
         target, source = out.in_bytes(), rows.in_bytes()
-        device.launch("take_rows", grid, TILE, target, source, index, count, width)
+        device.launch("take_rows", grid, target, source, index, count, width)
 
 
 def not_finite(found: DeviceArray, values: DeviceArray) -> None:
@@ -324,4 +318,4 @@ def not_finite(found: DeviceArray, values: DeviceArray) -> None:
     if values.size:
         flat = values.reshape(values.size)
         blocks = min(-(-flat.size // THREADS), FLAT_BLOCKS)
-        found.device.launch("not_finite", (blocks,), (THREADS,), found, flat, flat.size)
+        found.device.launch("not_finite", (blocks,), found, flat, flat.size)

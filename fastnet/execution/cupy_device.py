@@ -21,7 +21,7 @@ from fastnet_kernels import cuda
 from fastnet.data import arrays
 from fastnet.errors import DeviceMemoryError
 from fastnet.execution import cuda_probe
-from fastnet.execution.device import Array, Device, DeviceArray, Extent, Product
+from fastnet.execution.device import THREADS, Array, Device, DeviceArray, Extent, Product
 from fastnet.execution.lanes import LANES, Work, places
 
 # Bytes that cuBLAS may work in on each lane; it recommends 32 MiB for the newest devices.
@@ -58,6 +58,15 @@ def _module(file: str, real: str) -> Any:
 
 
 @functools.cache
+def _program(real: str) -> Any:
+    """Return the kernel that runs programs; its launches have all of their blocks at once."""
+    options = ("-std=c++17", f"-DREAL={real}")
+    code = cuda.flattened(cuda.PROGRAM)
+    module = cupy.RawModule(code=code, options=options, enable_cooperative_groups=True)
+    return module.get_function("run_program")
+
+
+@functools.cache
 def _function(kernel: cuda.Kernel, real: str) -> Any:
     """Return a kernel that can be launched on any device; CuPy loads it once for each."""
     return _module(kernel.file, real).get_function(kernel.name)
@@ -81,6 +90,7 @@ class CupyDevice(Device):
             # Outside of captures everything is asked of the first.
             self._streams = [cupy.cuda.Stream(non_blocking=True) for _ in range(LANES)]
         self._stream = self._streams[0]
+        self._multiprocessors = int(properties["multiProcessorCount"])
         self.name = f"{properties['name'].decode()} (cuda:{self._device.id})"
         self._by_tf32 = precision == "tf32"
         self._blas: _Blas | None = None
@@ -182,12 +192,30 @@ class CupyDevice(Device):
         kernel: cuda.Kernel,
         real: np.dtype[Any],
         grid: Extent,
-        block: Extent,
         values: list[np.generic],
         lane: int,
     ) -> None:
         with self._current(lane):
-            _function(kernel, _C_NAMES[real])(grid, block, tuple(values))
+            _function(kernel, _C_NAMES[real])(grid, (THREADS,), tuple(values))
+
+    @property
+    def program_blocks(self) -> int:
+        """Return one for every multiprocessor, which is always possible."""
+        return self._multiprocessors
+
+    def _run_program(
+        self,
+        real: np.dtype[Any],
+        first: DeviceArray,
+        calls: DeviceArray,
+        arrived: DeviceArray,
+        levels: int,
+        rounds: int,
+    ) -> None:
+        pointers = (np.uint64(array.address) for array in (first, calls, arrived))
+        with self._current():
+            values = (*pointers, np.int32(levels), np.int32(rounds))
+            _program(_C_NAMES[real])((self.program_blocks,), (THREADS,), values)
 
     def _gemm(
         self, out: DeviceArray, a: DeviceArray, b: DeviceArray, product: Product, lane: int

@@ -13,16 +13,21 @@ import math
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from fastnet_kernels import cuda
 
 from fastnet.execution.lanes import Span, Work
 
+if TYPE_CHECKING:
+    from fastnet.execution.programs import Program
+
 Array = np.ndarray[Any, np.dtype[Any]]
 Extent = tuple[int, ...]
 
+# Threads of every block; kernel.cuh says the same.
+THREADS = 256
 # Room for what one launch leaves to the next, such as partial sums: bytes.
 SCRATCH_BYTES = 1 << 21
 
@@ -119,6 +124,23 @@ class Product(NamedTuple):
     columns: tuple[int, int]
     transposed: tuple[bool, bool]
     beta: int
+
+
+class Multiplication(NamedTuple):
+    """A matrix product that was asked for; see `Device.gemm`."""
+
+    out: DeviceArray
+    a: DeviceArray
+    b: DeviceArray
+    product: Product
+
+
+class Call(NamedTuple):
+    """A launch that was asked for: its arguments as the kernel takes them."""
+
+    kernel: cuda.Kernel
+    grid: Extent
+    values: list[np.generic]
 
 
 def _reach(columns: int, shape: tuple[int, int]) -> int:
@@ -218,15 +240,15 @@ class Device(ABC):
 
     # -- work ---------------------------------------------------------------------------------
 
-    def launch(self, name: str, grid: Extent, block: Extent, *arguments: Any) -> None:
+    def launch(self, name: str, grid: Extent, *arguments: Any) -> None:
         """Launch a kernel with arguments checked against its declaration.
 
         Parameters
         ----------
         name : str
             A kernel of ``fastnet_kernels.cuda``.
-        grid, block : tuple of int
-            Blocks, and threads of a block.
+        grid : tuple of int
+            Blocks, of THREADS each.
         *arguments
             A `DeviceArray` for every pointer, a number for every scalar.
 
@@ -246,7 +268,8 @@ class Device(ABC):
                 for parameter, array in pairs
                 if parameter.is_pointer and not parameter.is_constant
             ],
-            lambda lane: self._launch(kernel, real, grid, block, values, lane),
+            lambda lane: self._launch(kernel, real, grid, values, lane),
+            Call(kernel, grid, values),
         )
 
     def _checked(
@@ -340,6 +363,7 @@ class Device(ABC):
             [*reads, out] if beta else reads,
             [out],
             lambda lane: self._gemm(out, a, b, product, lane),
+            Multiplication(out, a, b, product),
         )
 
     def _do(
@@ -348,6 +372,7 @@ class Device(ABC):
         reads: Sequence[DeviceArray],
         writes: Sequence[DeviceArray],
         ask: Callable[[int], None],
+        what: Call | Multiplication | None = None,
     ) -> None:
         """Ask for work now, or write it down within a capture."""
         with self._lock:
@@ -356,7 +381,7 @@ class Device(ABC):
                 return
             read = tuple(array.span for array in reads)
             written = tuple(array.span for array in writes)
-            self._recorded.append(Work(name, read, written, ask, (*reads, *writes)))
+            self._recorded.append(Work(name, read, written, ask, (*reads, *writes), what))
 
     # -- order --------------------------------------------------------------------------------
 
@@ -366,15 +391,41 @@ class Device(ABC):
         ``function`` must have run before, since a first run may load and allocate. The buffers
         that it works on must be kept while the result is in use.
         """
-        works: list[Work] = []
         with self._lock, _no_collection():
+            return self._replayable(self.record(function))
+
+    def record(self, function: Callable[[], None]) -> list[Work]:
+        """Return all work that ``function`` asks for; nothing is done now."""
+        works: list[Work] = []
+        with self._lock:
             self._refuse_in_capture("another capture")
             self._recorded = works
             try:
                 function()
             finally:
                 self._recorded = None
-            return self._replayable(works)
+        return works
+
+    def runnable(self, program: Program, dtype: np.dtype[Any]) -> Callable[[int], None]:
+        """Return what runs a program as often as it is told, by one launch; it keeps its memory.
+
+        Parameters
+        ----------
+        program : Program
+            For ``program_blocks`` blocks of this device; see ``programs.py``.
+        dtype : numpy.dtype
+            Of the floating numbers that it works on.
+        """
+        first, calls = self.put(program.first), self.put(program.calls)
+        arrived = self.empty(1, np.int32)
+
+        def run(rounds: int) -> None:
+            with self._lock:
+                self._refuse_in_capture("a program")
+                self._zero(arrived, 0)
+                self._run_program(dtype, first, calls, arrived, program.levels, rounds)
+
+        return run
 
     def synchronize(self) -> None:
         """Wait until all that was asked is done."""
@@ -387,6 +438,11 @@ class Device(ABC):
             raise CaptureError(f"{what} within a captured step; do it before the epoch begins")
 
     # -- what a device must do -----------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def program_blocks(self) -> int:
+        """How many blocks of a program run at the same time."""
 
     @abstractmethod
     def free_bytes(self) -> int:
@@ -425,7 +481,6 @@ class Device(ABC):
         kernel: cuda.Kernel,
         real: np.dtype[Any],
         grid: Extent,
-        block: Extent,
         values: list[np.generic],
         lane: int,
     ) -> None: ...
@@ -434,6 +489,18 @@ class Device(ABC):
     def _gemm(
         self, out: DeviceArray, a: DeviceArray, b: DeviceArray, product: Product, lane: int
     ) -> None: ...
+
+    @abstractmethod
+    def _run_program(
+        self,
+        real: np.dtype[Any],
+        first: DeviceArray,
+        calls: DeviceArray,
+        arrived: DeviceArray,
+        levels: int,
+        rounds: int,
+    ) -> None:
+        """Launch ``run_program`` with all of its blocks on the device at the same time."""
 
     @abstractmethod
     def _replayable(self, works: list[Work]) -> Callable[[], None]:

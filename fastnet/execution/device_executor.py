@@ -16,7 +16,7 @@ import numpy as np
 
 from fastnet.data import arrays
 from fastnet.errors import DeviceMemoryError
-from fastnet.execution import cuda_ops, mathsource
+from fastnet.execution import cuda_ops, mathsource, programs
 from fastnet.execution.buffers import CLOCK, SCALARS, TOTALS, Buffer, Control, Data, Update
 from fastnet.execution.device import Device, DeviceArray
 from fastnet.execution.executor import Executor, one_at_a_time
@@ -32,7 +32,8 @@ SECONDS_PER_CALL = 1.0
 FIRST_STEPS = 16
 # Full batches that one captured piece of work takes at once: launching it costs the host about as
 # much as a step of a small network costs the device, and the next step's gather need not wait for
-# the update. Capturing so many takes a while, too, which only a training of more steps gains back.
+# the update. Capturing so many takes a while, too, which only a training of more steps gains back;
+# a program of them is made in no time.
 STEPS_TOGETHER, STEPS_BEFORE = 8, 256
 # Bytes of what is small: scalars, and what the allocator rounds up.
 OTHER_BYTES = 1 << 16
@@ -56,6 +57,9 @@ class DeviceExecutor(Executor):
     preparation: ClassVar[str] = "compiling kernels, or loading compiled ones"
     # Whether steps are captured and replayed; without, every one is launched anew, to compare.
     captures: bool = True
+    # Whether steps run as programs, of which one launch does many, and not as captured launches.
+    # Not yet measured on a GPU, and so nowhere the default.
+    runs_programs: bool = False
 
     def __init__(
         self,
@@ -244,7 +248,7 @@ class DeviceExecutor(Executor):
         super().end_training()
 
     def _forget_steps(self) -> None:
-        self._captured: dict[tuple[int, int], Callable[[], None]] = {}  # by rows and steps
+        self._captured: dict[tuple[int, int], Callable[[int], None]] = {}  # by rows and steps
         self._have_run: set[int] = set()
         self._steps_run = 0
         self._seconds_per_step = 0.0
@@ -278,25 +282,43 @@ class DeviceExecutor(Executor):
         total, full = len(self._data.order), len(self._data.order) // self._batch_size
         step = begin
         while step < end:
-            together = STEPS_TOGETHER if self._steps_run >= STEPS_BEFORE else 1
-            if min(end, full) - step < together:
+            left = max(min(end, full) - step, 1)  # the short batch at the end is one step
+            enough = self.runs_programs or self._steps_run >= STEPS_BEFORE
+            together = STEPS_TOGETHER if enough else 1
+            if left < together:
                 together = 1
-            self._run(min(self._batch_size, total - step * self._batch_size), together)
-            step += together
+            rows = min(self._batch_size, total - step * self._batch_size)
+            rounds = left // together if rows in self._have_run else 1
+            self._run(rows, together, rounds)
+            step += together * rounds
         self.host(self.control)  # waits for the device
         if known and len(self._captured) == known and end > begin:
             self._seconds_per_step = (time.perf_counter() - began) / (end - begin)
 
-    def _run(self, rows: int, steps: int) -> None:
-        """Run steps of so many rows each: the first one eagerly, later ones captured, replayed."""
-        self._steps_run += steps
+    def _run(self, rows: int, steps: int, rounds: int) -> None:
+        """Run steps of so many rows each, ``rounds`` times; the very first one eagerly."""
+        self._steps_run += steps * rounds
         if rows not in self._have_run or not self.captures:
             self._have_run.add(rows)
-            self._launch(rows, steps)
+            self._launch(rows, steps * rounds)
             return
         if (rows, steps) not in self._captured:
-            self._captured[rows, steps] = self._on.capture(lambda: self._launch(rows, steps))
-        self._captured[rows, steps]()
+            self._captured[rows, steps] = self._repeatable(lambda: self._launch(rows, steps))
+        self._captured[rows, steps](rounds)
+
+    def _repeatable(self, launch: Callable[[], None]) -> Callable[[int], None]:
+        """Return what does all that ``launch`` asks for as often as it is told."""
+        if self.runs_programs:
+            works = self._on.record(launch)
+            program = programs.build(works, self._on.program_blocks, self._on.empty)
+            return self._on.runnable(program, self.dtype)
+        replay = self._on.capture(launch)
+
+        def repeat(rounds: int) -> None:
+            for _ in range(rounds):
+                replay()
+
+        return repeat
 
     def _launch(self, rows: int, steps: int) -> None:
         for _ in range(steps):

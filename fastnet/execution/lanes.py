@@ -9,7 +9,7 @@ counts is how long the longest chain is: the gradients of the biases, say, need 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 # Lanes that work is spread over. More have nothing to do: the widest place of a step is where the
 # gradients of a layer meet the delta of the one before and the sums of the loss.
@@ -21,7 +21,8 @@ Span = tuple[int, int]  # from an address to the one behind
 class Work(NamedTuple):
     """A piece of work: what it reads and writes, and how to ask a lane for it.
 
-    ``keeps`` are the arrays behind the spans: whoever holds the work keeps their memory.
+    ``keeps`` are the arrays behind the spans: whoever holds the work keeps their memory. ``what``
+    says what is asked for, where a program can do the same; see ``programs.py``.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Work(NamedTuple):
     writes: tuple[Span, ...]
     ask: Callable[[int], None]
     keeps: tuple[Any, ...] = ()
+    what: Any = None
 
 
 class Place(NamedTuple):
@@ -42,7 +44,17 @@ def _overlap(some: tuple[Span, ...], others: tuple[Span, ...]) -> bool:
     return any(a < d and c < b for a, b in some for c, d in others)
 
 
-def keeps_order(earlier: Work, later: Work) -> bool:
+class Touching(Protocol):
+    """What reads and writes memory: a piece of work, or another name for one."""
+
+    @property
+    def reads(self) -> tuple[Span, ...]: ...  # noqa: D102
+
+    @property
+    def writes(self) -> tuple[Span, ...]: ...  # noqa: D102
+
+
+def keeps_order(earlier: Touching, later: Touching) -> bool:
     """Whether ``later`` must not begin before ``earlier`` has ended."""
     return (
         _overlap(earlier.writes, later.reads)
@@ -51,7 +63,7 @@ def keeps_order(earlier: Work, later: Work) -> bool:
     )
 
 
-def dependencies(works: Sequence[Work]) -> list[list[int]]:
+def dependencies(works: Sequence[Touching]) -> list[list[int]]:
     """Return for each piece of work those that it must wait for, without those implied by others.
 
     The latest comes first.

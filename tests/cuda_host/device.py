@@ -17,7 +17,7 @@ from fastnet_kernels import cuda
 from cuda_host.module import HostModule
 from fastnet.data import arrays
 from fastnet.errors import DeviceMemoryError
-from fastnet.execution.device import Array, Device, DeviceArray, Extent, Product
+from fastnet.execution.device import THREADS, Array, Device, DeviceArray, Extent, Product
 from fastnet.execution.lanes import Work, dependencies
 
 C_NAMES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
@@ -50,6 +50,8 @@ class HostDevice(Device):
         Bytes that can be allocated.
     sources : mapping, optional
         Kernels and headers by file name, where they are not the package's own.
+    program_blocks : int
+        How many blocks run a program.
 
     Attributes
     ----------
@@ -69,8 +71,10 @@ class HostDevice(Device):
         memory: int = 1 << 40,
         sources: Mapping[str, str] | None = None,
         precision: str | None = None,
+        program_blocks: int = 3,
     ) -> None:
         super().__init__()
+        self._program_blocks = program_blocks
         self.seed, self.memory, self.sources, self.precision = seed, memory, sources, precision
         self.allocated = self.most_allocated = 0
         self.log: list[str] = []
@@ -133,15 +137,41 @@ class HostDevice(Device):
         kernel: cuda.Kernel,
         real: np.dtype[Any],
         grid: Extent,
-        block: Extent,
         values: list[np.generic],
         lane: int,
     ) -> None:
-        key = (kernel.file, C_NAMES[real])
+        self.log.append(kernel.name)
+        module = self._module(kernel.file, real)
+        module.launch(kernel.name, grid, (THREADS,), values, seed=self.seed)
+
+    def _module(self, file: str, real: np.dtype[Any]) -> HostModule:
+        key = (file, C_NAMES[real])
         if key not in self._modules:
             self._modules[key] = HostModule(*key, sources=self.sources)
-        self.log.append(kernel.name)
-        self._modules[key].launch(kernel.name, grid, block, values, seed=self.seed)
+        return self._modules[key]
+
+    @property
+    def program_blocks(self) -> int:
+        return self._program_blocks
+
+    def _run_program(
+        self,
+        real: np.dtype[Any],
+        first: DeviceArray,
+        calls: DeviceArray,
+        arrived: DeviceArray,
+        levels: int,
+        rounds: int,
+    ) -> None:
+        assert not _view(arrived).any()
+        pointers = [np.uint64(array.address) for array in (first, calls, arrived)]
+        values = [*pointers, np.int32(levels), np.int32(rounds)]
+        self.log.append("program")
+        self._module(cuda.PROGRAM, real).launch(
+            *("run_program", (self.program_blocks,), (THREADS,), values),
+            seed=self.seed,
+            cooperative=True,
+        )
 
     def _gemm(
         self, out: DeviceArray, a: DeviceArray, b: DeviceArray, product: Product, lane: int

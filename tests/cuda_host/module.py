@@ -49,7 +49,7 @@ FLAGS = (
 )
 
 _KERNEL = re.compile(
-    r'extern\s+"C"\s+__global__\s+(?:__launch_bounds__\([^)]*\)\s*)?void\s+'
+    r'(?:\bKERNEL|extern\s+"C"\s+__global__\s+(?:__launch_bounds__\([^)]*\)\s*)?void)\s+'
     r"(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\("
 )
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)

@@ -1,17 +1,22 @@
 """CUDA kernels as source text, and what can be read from it without a compiler.
 
 Every ``.cu`` file compiles by itself: with NVRTC at first use, with nvcc, and with a C++ compiler
-for the host, where the tests run it. ``REAL`` is the floating type, float unless defined.
+for the host, where the tests run it. ``REAL`` is the floating type, float unless defined; what
+``KERNEL`` stands for is said in ``kernel.cuh``.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 FOLDER = Path(__file__).parent
+
+# What runs the kernels as functions, and the calls of them in it.
+PROGRAM, CALLS = "program.cu", "calls.cuh"
 
 # NumPy's codes of the types that kernels take; REAL is the network's dtype.
 TYPES = {
@@ -22,9 +27,7 @@ TYPES = {
     "unsigned char": "u1",
 }
 
-_KERNEL = re.compile(
-    r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\(([^)]*)\)'
-)
+_KERNEL = re.compile(r"^KERNEL\s+(\w+)\s*\(([^)]*)\)", re.MULTILINE)
 _INCLUDE = re.compile(r'^#include "([^"]+)"[^\n]*$', re.MULTILINE)
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 
@@ -50,15 +53,56 @@ class Kernel(NamedTuple):
 def sources() -> dict[str, str]:
     """Return the text of every file by its name, kernels and what they include."""
     paths = sorted([*FOLDER.glob("*.cu"), *FOLDER.glob("*.cuh")])
-    return {path.name: path.read_text(encoding="utf-8") for path in paths}
+    texts = {path.name: path.read_text(encoding="utf-8") for path in paths}
+    return texts | {CALLS: calls(texts)}
+
+
+def calls(texts: Mapping[str, str]) -> str:
+    """Return the text of ``call``, a function that calls a kernel by its number.
+
+    The number is the kernel's place in `kernels_of`; its arguments are eight bytes each.
+    """
+    found = kernels_of(texts).values()
+    cases = [
+        f"    case {number}: return {kernel.name}("
+        + ", ".join(_cell(i, one) for i, one in enumerate(kernel.parameters))
+        + ");"
+        for number, kernel in enumerate(found)
+    ]
+    lines = [
+        "// Made from the declarations of the kernels.",
+        *(f'#include "{file}"' for file in sorted({kernel.file for kernel in found})),
+        "__device__ __forceinline__ void call(int kernel, const long long* cells) {",
+        "  switch (kernel) {",
+        *cases,
+        "  }",
+        "}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(number: int, parameter: Parameter) -> str:
+    """Return an argument as it is taken out of its eight bytes."""
+    cell = f"cells[{number}]"
+    if parameter.is_pointer:
+        names = {code: name for name, code in TYPES.items()}
+        return f"({'const ' * parameter.is_constant}{names[parameter.dtype]}*){cell}"
+    return {"i4": f"int({cell})", "i8": cell, "f8": f"__longlong_as_double({cell})"}[
+        parameter.dtype
+    ]
 
 
 @cache
 def kernels() -> dict[str, Kernel]:
     """Return every kernel by its name."""
+    return kernels_of(sources())
+
+
+def kernels_of(texts: Mapping[str, str]) -> dict[str, Kernel]:
+    """Return every kernel of some files by its name."""
     return {
         kernel.name: kernel
-        for file, text in sources().items()
+        for file, text in texts.items()
         if file.endswith(".cu")
         for kernel in kernels_in(file, text)
     }

@@ -21,6 +21,11 @@
 #define ARGMAX_HITS 1
 #define THRESHOLD_HITS 2
 
+// programs.py
+#define ENDS_PLAIN 0
+#define ENDS_WITH_BIAS 1
+#define ENDS_WITH_SLOPE 2
+
 // buffers.py
 #define RATE 0
 #define SCALE 1

@@ -2,33 +2,33 @@
 //
 // Fused: the permutation, the conversion from bytes and the scaling; one-hot rows are written
 // straight from class indices. Never materialised: the data in another dtype or order. Row i of the
-// batch is row order[clock[ROW] + first + i] of the data. Thread x of a block has a column, thread y
-// a row of the batch.
+// batch is row order[clock[ROW] + first + i] of the data. A block has a tile of it.
 #include "codes.cuh"
+#include "kernel.cuh"
 #include "real.cuh"
 
 template <class Source>
 __device__ __forceinline__ void gather_scaled(
     REAL* x, const Source* features, const int* order, const long long* clock,
     int first, double scale, int rows, int columns) {
-  const int j = blockIdx.x * blockDim.x + threadIdx.x;
+  const int j = first_column();
   if (j >= columns) return;
   const int* const of_batch = order + clock[ROW] + first;
-  for (int i = blockIdx.y * blockDim.y + threadIdx.y; i < rows; i += gridDim.y * blockDim.y) {
+  for (int i = first_row(); i < rows; i += rows_on()) {
     const Source value = features[(long long)of_batch[i] * columns + j];
     x[(long long)i * columns + j] = REAL(value) * REAL(scale);
   }
 }
 
 // x (rows, columns); features (all rows, columns); order (all rows,); clock (CLOCK,).
-extern "C" __global__ void __launch_bounds__(256, 1) gather_features(
+KERNEL gather_features(
     REAL* __restrict__ x, const REAL* __restrict__ features, const int* __restrict__ order,
     const long long* __restrict__ clock, int first, double scale, int rows, int columns) {
   gather_scaled(x, features, order, clock, first, scale, rows, columns);
 }
 
 // The same from bytes.
-extern "C" __global__ void __launch_bounds__(256, 1) gather_features_bytes(
+KERNEL gather_features_bytes(
     REAL* __restrict__ x, const unsigned char* __restrict__ features,
     const int* __restrict__ order, const long long* __restrict__ clock,
     int first, double scale, int rows, int columns) {
@@ -49,10 +49,10 @@ template <class Target>
 __device__ __forceinline__ void gather_weighted(
     REAL* t, REAL* w, const Target* targets, const REAL* weights, int has_weights,
     const int* order, const long long* clock, int first, int rows, int columns) {
-  const int j = blockIdx.x * blockDim.x + threadIdx.x;
+  const int j = first_column();
   if (j >= columns) return;
   const int* const of_batch = order + clock[ROW] + first;
-  for (int i = blockIdx.y * blockDim.y + threadIdx.y; i < rows; i += gridDim.y * blockDim.y) {
+  for (int i = first_row(); i < rows; i += rows_on()) {
     const int source = of_batch[i];
     t[(long long)i * columns + j] = target(targets, source, columns, j);
     if (j == 0) w[i] = has_weights ? weights[source] : REAL(1);
@@ -61,7 +61,7 @@ __device__ __forceinline__ void gather_weighted(
 
 // t (rows, columns), w (rows,); targets (all rows, columns); weights (all rows,), or empty: then
 // every row has the weight 1.
-extern "C" __global__ void __launch_bounds__(256, 1) gather_targets(
+KERNEL gather_targets(
     REAL* __restrict__ t, REAL* __restrict__ w, const REAL* __restrict__ targets,
     const REAL* __restrict__ weights, int has_weights, const int* __restrict__ order,
     const long long* __restrict__ clock, int first, int rows, int columns) {
@@ -69,7 +69,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) gather_targets(
 }
 
 // The same from class indices (all rows,).
-extern "C" __global__ void __launch_bounds__(256, 1) gather_targets_classes(
+KERNEL gather_targets_classes(
     REAL* __restrict__ t, REAL* __restrict__ w, const int* __restrict__ targets,
     const REAL* __restrict__ weights, int has_weights, const int* __restrict__ order,
     const long long* __restrict__ clock, int first, int rows, int columns) {
@@ -77,12 +77,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) gather_targets_classes(
 }
 
 // out (rows, width) bytes = the rows index (rows,) of a matrix whose rows are width bytes long.
-extern "C" __global__ void __launch_bounds__(256, 1) take_rows(
+KERNEL take_rows(
     unsigned char* __restrict__ out, const unsigned char* __restrict__ source,
     const int* __restrict__ index, int rows, int width) {
-  const int j = blockIdx.x * blockDim.x + threadIdx.x;
+  const int j = first_column();
   if (j >= width) return;
-  for (int i = blockIdx.y * blockDim.y + threadIdx.y; i < rows; i += gridDim.y * blockDim.y) {
+  for (int i = first_row(); i < rows; i += rows_on()) {
     out[(long long)i * width + j] = source[(long long)index[i] * width + j];
   }
 }

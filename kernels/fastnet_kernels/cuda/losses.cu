@@ -4,6 +4,7 @@
 // materialised: probabilities, and differences from one-hot rows. Each row has a team of threads:
 // a warp, or in the kernels called _wide a block.
 #include "codes.cuh"
+#include "kernel.cuh"
 #include "real.cuh"
 #include "teams.cuh"
 
@@ -169,7 +170,7 @@ __device__ __forceinline__ void elementwise(
 }
 
 // d, a, z, t (rows, columns); row_loss, row_hits, w (rows,); scalars (SCALARS,).
-extern "C" __global__ void __launch_bounds__(256, 1) elementwise_loss(
+KERNEL elementwise_loss(
     REAL* __restrict__ d, REAL* __restrict__ row_loss, REAL* __restrict__ row_hits,
     const REAL* a, const REAL* z, const REAL* __restrict__ t, const REAL* __restrict__ w,
     const double* __restrict__ scalars, int loss, int rule, double threshold,
@@ -180,12 +181,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) elementwise_loss(
       Warp(), i, d, row_loss, row_hits, a, z, t, w, scalars, loss, rule, threshold, columns);
 }
 
-extern "C" __global__ void __launch_bounds__(256, 1) elementwise_loss_wide(
+KERNEL elementwise_loss_wide(
     REAL* __restrict__ d, REAL* __restrict__ row_loss, REAL* __restrict__ row_hits,
     const REAL* a, const REAL* z, const REAL* __restrict__ t, const REAL* __restrict__ w,
     const double* __restrict__ scalars, int loss, int rule, double threshold,
     int rows, int columns) {
-  __shared__ double shared[32];
+  __shared__ double shared[WARPS];
   elementwise(
       Block{shared}, row_of_block(), d, row_loss, row_hits, a, z, t, w, scalars, loss, rule,
       threshold, columns);
@@ -203,7 +204,7 @@ __device__ __forceinline__ void from_logits(
 }
 
 // d, z, t (rows, columns); row_loss, row_hits, w (rows,); scalars (SCALARS,).
-extern "C" __global__ void __launch_bounds__(256, 1) cross_entropy(
+KERNEL cross_entropy(
     REAL* __restrict__ d, REAL* __restrict__ row_loss, REAL* __restrict__ row_hits,
     const REAL* __restrict__ z, const REAL* __restrict__ t, const REAL* __restrict__ w,
     const double* __restrict__ scalars, int loss, int activation, int rule, double threshold,
@@ -215,12 +216,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) cross_entropy(
       columns);
 }
 
-extern "C" __global__ void __launch_bounds__(256, 1) cross_entropy_wide(
+KERNEL cross_entropy_wide(
     REAL* __restrict__ d, REAL* __restrict__ row_loss, REAL* __restrict__ row_hits,
     const REAL* __restrict__ z, const REAL* __restrict__ t, const REAL* __restrict__ w,
     const double* __restrict__ scalars, int loss, int activation, int rule, double threshold,
     int rows, int columns) {
-  __shared__ double shared[32];
+  __shared__ double shared[WARPS];
   from_logits(
       Block{shared}, row_of_block(), d, row_loss, row_hits, z, t, w, scalars, loss, activation,
       rule, threshold, columns);

@@ -3,13 +3,13 @@
 // Fused: the state's update with the parameters'; every vector is read and written once. Nothing
 // happens once scalars[HALTED] is set. The rate and the count of steps are read on the device.
 #include "codes.cuh"
+#include "kernel.cuh"
 #include "real.cuh"
 
-#define FOR_EACH_ELEMENT(i, size)                                                       \
-  for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < (size);      \
-       i += (long long)gridDim.x * blockDim.x)
+#define FOR_EACH_ELEMENT(i, size) \
+  for (long long i = first_element(); i < (size); i += elements_on())
 
-extern "C" __global__ void __launch_bounds__(256, 1) sgd_step(
+KERNEL sgd_step(
     REAL* __restrict__ theta, const REAL* __restrict__ gradient,
     const double* __restrict__ scalars, long long size) {
   if (scalars[HALTED] != 0) return;
@@ -17,7 +17,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) sgd_step(
   FOR_EACH_ELEMENT(i, size) theta[i] -= rate * gradient[i];
 }
 
-extern "C" __global__ void __launch_bounds__(256, 1) momentum_step(
+KERNEL momentum_step(
     REAL* __restrict__ theta, REAL* __restrict__ velocity, const REAL* __restrict__ gradient,
     const double* __restrict__ scalars, double momentum, int nesterov, long long size) {
   if (scalars[HALTED] != 0) return;
@@ -30,14 +30,14 @@ extern "C" __global__ void __launch_bounds__(256, 1) momentum_step(
 }
 
 // clock (CLOCK,). The corrections for the first steps are taken in float64, once per block.
-extern "C" __global__ void __launch_bounds__(256, 1) adam_step(
+KERNEL adam_step(
     REAL* __restrict__ theta, REAL* __restrict__ m, REAL* __restrict__ v,
     const REAL* __restrict__ gradient, const double* __restrict__ scalars,
     const long long* __restrict__ clock, double beta_1, double beta_2, double epsilon,
     long long size) {
   __shared__ REAL shared_rate, shared_root;
   if (scalars[HALTED] != 0) return;  // all threads of the block alike
-  if (threadIdx.x == 0) {
+  if (thread() == 0) {
     const double t = double(clock[STEP]);
     shared_rate = REAL(scalars[RATE] / (1 - pow(beta_1, t)));
     shared_root = REAL(1 / sqrt(1 - pow(beta_2, t)));

@@ -5,12 +5,10 @@
 // not depend on the order in which threads run, and is the same on all members (but that of equal
 // zeros either sign may count as the larger).
 #pragma once
+#include "kernel.cuh"
 
+#define WARPS (THREADS / 32)
 #define ALL_LANES 0xffffffffu
-
-// Kernels are launched with 256 threads to a block (1024 where one adds up all), and as few blocks at a time as one on a
-// multiprocessor may be: __launch_bounds__(256, 1) gives every thread the registers that it asks
-// for. Without the 1, NVRTC spilled some of float64's.
 
 struct Add {
   template <class T> __device__ __forceinline__ T operator()(T a, T b) const { return a + b; }
@@ -35,7 +33,7 @@ __device__ __forceinline__ T over_warp(T value, Combine combine) {
 }
 
 struct Warp {
-  __device__ __forceinline__ int member() const { return threadIdx.x & 31; }
+  __device__ __forceinline__ int member() const { return thread() % 32; }
   __device__ __forceinline__ int size() const { return 32; }
 
   template <class T, class Combine>
@@ -45,21 +43,21 @@ struct Warp {
 };
 
 struct Block {
-  double* shared;  // 32 places, one for every warp that a block can have
+  double* shared;  // a place for every warp
 
-  __device__ __forceinline__ int member() const { return threadIdx.x; }
-  __device__ __forceinline__ int size() const { return blockDim.x; }
+  __device__ __forceinline__ int member() const { return thread(); }
+  __device__ __forceinline__ int size() const { return THREADS; }
 
   template <class T, class Combine>
   __device__ __forceinline__ T all(T value, Combine combine) const {
-    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, warps = blockDim.x >> 5;
+    const int lane = thread() % 32, warp = thread() / 32;
     value = over_warp(value, combine);
     __syncthreads();  // what the last call left here may still be read
     if (lane == 0) shared[warp] = double(value);
     __syncthreads();
     // Spare lanes repeat the first warp's value: harmless to Larger and Smaller; Add leaves it out.
-    value = T(shared[lane < warps ? lane : 0]);
-    return over_warp(spare(value, lane >= warps, combine), combine);
+    value = T(shared[lane < WARPS ? lane : 0]);
+    return over_warp(spare(value, lane >= WARPS, combine), combine);
   }
 
  private:
@@ -74,9 +72,9 @@ struct Block {
 
 // The row that this thread works on where each warp has one, and where each block has one.
 __device__ __forceinline__ int row_of_warp() {
-  return int(blockIdx.x * (blockDim.x >> 5) + (threadIdx.x >> 5));
+  return block_x() * WARPS + thread() / 32;
 }
-__device__ __forceinline__ int row_of_block() { return int(blockIdx.x); }
+__device__ __forceinline__ int row_of_block() { return block_x(); }
 
 template <class T, class Team>
 __device__ __forceinline__ T sum(const Team& team, T value) {
