@@ -174,9 +174,9 @@ def test_the_checker_finds_what_is_not_so(quote: str, file: str, name: str, said
 
 
 def test_the_checker_finds_a_wrong_name_in_a_kernel_and_in_prose() -> None:
-    kernel = "see [`x`](../kernels/fastnet_kernels/cuda/activations.cu) `activate`, `{}`."
+    kernel = "see [`x`](../kernels/fastnet_kernels/cuda/functions.cuh) `activate`, `{}`."
     assert complaints(kernel.format("slope_times")) == []
-    assert complaints(kernel.format("slope_time")) == ["no slope_time in activations.cu"]
+    assert complaints(kernel.format("slope_time")) == ["no slope_time in functions.cuh"]
 
 
 def test_formulas_survive_markdown() -> None:
