@@ -32,9 +32,11 @@ SECONDS_PER_CALL = 1.0
 FIRST_STEPS = 16
 # Full batches that one captured piece of work takes at once: launching it costs the host about as
 # much as a step of a small network costs the device, and the next step's gather need not wait for
-# the update. Capturing so many takes a while, too, which only a training of more steps gains back;
-# a program of them is made in no time.
+# the update. Capturing so many takes a while, too, which only a training of more steps gains back.
 STEPS_TOGETHER, STEPS_BEFORE = 8, 256
+# Full batches that a program has, which one launch runs many times: the more, the more often the
+# gather of a step is done beside the update of the one before. Shared memory has room for these.
+STEPS_OF_A_PROGRAM = 4
 # Bytes of what is small: scalars, and what the allocator rounds up.
 OTHER_BYTES = 1 << 16
 # Rows that pass through the network together outside of training: enough to fill the device.
@@ -283,8 +285,9 @@ class DeviceExecutor(Executor):
         step = begin
         while step < end:
             left = max(min(end, full) - step, 1)  # the short batch at the end is one step
-            enough = self.runs_programs or self._steps_run >= STEPS_BEFORE
-            together = STEPS_TOGETHER if enough else 1
+            together = STEPS_TOGETHER if self._steps_run >= STEPS_BEFORE else 1
+            if self.runs_programs:
+                together = STEPS_OF_A_PROGRAM
             if left < together:
                 together = 1
             rows = min(self._batch_size, total - step * self._batch_size)

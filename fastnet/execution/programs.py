@@ -40,6 +40,16 @@ TILE_ROWS = 8
 # otherwise: a level more costs about as much as going through some hundred terms.
 LONG_SUM, SHORTEST_SLICE = 384, 64
 MOST_BLOCKS = 65535  # of a grid, down
+# Kernels over flat vectors, and over the tiles of a matrix: what each thread has more to do goes on
+# from its first element by the size of the grid, and so the grid may be smaller.
+FLAT = frozenset({"sgd_step", "momentum_step", "adam_step", "not_finite"})
+TILED = frozenset(
+    {
+        *("bias_activation", "activation", "activation_backward", "sum_slices"),
+        *("gather_features", "gather_features_bytes"),
+        *("gather_targets", "gather_targets_classes"),
+    }
+)
 
 
 class NoProgramError(RuntimeError):
@@ -109,7 +119,7 @@ def build(works: Sequence[Work], blocks: int, empty: Callable[..., DeviceArray])
         mine = [one for one, its in zip(operations, levels, strict=True) if its == level]
         # Products first: who has none of their tiles, takes the short work.
         for one in sorted(mine, key=lambda one: one.kernel != "product"):
-            across, down = (*one.grid, 1)[:2]
+            across, down = _grid(one, blocks)
             records.append(_record(numbers[one.kernel], place, across, down, one.values))
             place += across * down
             ordered.append(one)
@@ -124,6 +134,19 @@ def levels_of(operations: Sequence[Operation]) -> list[int]:
     for direct in dependencies(operations):
         levels.append(1 + max((levels[i] for i in direct), default=-1))
     return levels
+
+
+def _grid(operation: Operation, blocks: int) -> tuple[int, int]:
+    """Return the grid of a call: no larger than the blocks that there are, where that is possible.
+
+    Every place costs a block two barriers, and `adam_step` two powers.
+    """
+    across, down = (*operation.grid, 1)[:2]
+    if operation.kernel in FLAT:
+        return min(across, blocks), 1
+    if operation.kernel in TILED:
+        return across, min(down, max(blocks // across, 1))
+    return across, down
 
 
 def _record(

@@ -32,6 +32,9 @@ __device__ __forceinline__ int blocks_y() { return place.down; }
 #define DOWN 3
 #define ARGUMENTS 4
 #define RECORD 24
+// Programs of up to so many calls are kept in shared memory: after every meeting a block would have
+// to fetch what it reads of them from the second-level cache again.
+#define MOST_KEPT 96
 
 // Wait until all blocks are here, for the meetings-th time since arrived was 0. What they have
 // written before, all of them see afterwards.
@@ -55,6 +58,16 @@ __device__ __forceinline__ void meet(unsigned* arrived, unsigned meetings) {
 // it rounds times; arrived (1,) must be 0.
 extern "C" __global__ void __launch_bounds__(THREADS, 1) run_program(
     const int* first, const long long* calls, int* arrived, int levels, int rounds) {
+  __shared__ long long kept_calls[MOST_KEPT * RECORD];
+  __shared__ int kept_first[MOST_KEPT + 1];
+  const int number_of_calls = first[levels];
+  if (number_of_calls <= MOST_KEPT) {  // and no more levels than calls
+    for (int i = threadIdx.x; i < number_of_calls * RECORD; i += THREADS) kept_calls[i] = calls[i];
+    for (int i = threadIdx.x; i <= levels; i += THREADS) kept_first[i] = first[i];
+    __syncthreads();
+    calls = kept_calls;
+    first = kept_first;
+  }
   unsigned meetings = 0;
   for (int round = 0; round < rounds; ++round) {
     for (int level = 0; level < levels; ++level) {
