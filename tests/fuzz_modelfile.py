@@ -410,17 +410,7 @@ def main() -> None:
     print(f"{counts.total()} files by chance, seed {seed}: {dict(counts)}")
     grown = container.resident() - before
     print(f"in {seconds:.1f} s; the process grew by {grown:.1f} MiB, from {before:.1f}")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "file"
-        before = container.resident()
-        for name, make in BOMBS.items():
-            content = make()
-            begin = time.perf_counter()
-            result = outcome(path, content)
-            seconds = time.perf_counter() - begin
-            print(f"{name}: {result} in {seconds:.2f} s,", end=" ")
-            print(f"{peak(content, path) / 2**20:.1f} MiB of Python's at most")
-        print(f"the process grew by {container.resident() - before:.1f} MiB, making them included")
+    container.print_bombs(BOMBS, outcome, peak)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import tempfile
 import time
 import tracemalloc
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -303,6 +303,25 @@ def resident() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def print_bombs(
+    bombs: Mapping[str, Callable[[], bytes]],
+    outcome: Callable[[Path, bytes], str],
+    peak: Callable[[bytes, Path], int],
+) -> None:
+    """Say of each file that is large or deep what became of it, in what time and memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "file"
+        before = resident()
+        for name, make in bombs.items():
+            content = make()
+            begin = time.perf_counter()
+            result = outcome(path, content)
+            seconds = time.perf_counter() - begin
+            print(f"{name}: {result} in {seconds:.2f} s,", end=" ")
+            print(f"{peak(content, path) / 2**20:.1f} MiB of Python's at most")
+        print(f"the process grew by {resident() - before:.1f} MiB, making them included")
+
+
 def main() -> None:
     inputs = int(sys.argv[1]) if len(sys.argv) > 1 else 60_000
     seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
@@ -315,17 +334,7 @@ def main() -> None:
         end="",
     )
     print(f" {resident() - before:.1f} MiB, from {before:.1f}")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "file"
-        before = resident()
-        for name, make in BOMBS.items():
-            content = make()
-            begin = time.perf_counter()
-            result = outcome(path, content)
-            seconds = time.perf_counter() - begin
-            print(f"{name}: {result} in {seconds:.2f} s,", end=" ")
-            print(f"{peak(content, path) / 2**20:.1f} MiB of Python's at most")
-        print(f"the process grew by {resident() - before:.1f} MiB, making them included")
+    print_bombs(BOMBS, outcome, peak)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from fastnet import cli
 
 ROOT = Path(__file__).parents[1]
 LIMIT = 300  # seconds until a command counts as hung
+
+pytestmark = pytest.mark.usefixtures("_children_take_ctrl_c")
 
 # What would change how commands print, or which backend they choose.
 UNSET = """
@@ -97,14 +99,6 @@ def run_on_terminal(
 def one_line(text: str) -> str:
     """The text without line breaks and runs of blanks, wherever a table or a panel wrapped it."""
     return " ".join(re.sub(r"[│╭╮╰╯─]", " ", text).split())
-
-
-@pytest.fixture(autouse=True)
-def _children_take_ctrl_c() -> Iterator[None]:
-    """A child inherits that SIGINT is ignored, as it is where tests run in the background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 SHORT = ["train", "--epochs", "2", "--backend", "numpy"]

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +19,6 @@ from fastnet import cli
 from fastnet.checkpoints import found_in
 
 OPTIONS = ["--backend", "numpy", "--hidden", "8", "--seed", "2"]
-
-
-@pytest.fixture
-def _children_take_ctrl_c() -> Iterator[None]:
-    """A child inherits that SIGINT is ignored, as it is where tests run in the background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -727,14 +726,6 @@ def test_a_score_that_is_not_finite_is_null(capsys: pytest.CaptureFixture[str]) 
 
 
 # -- as a process ---------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def _children_take_ctrl_c() -> Iterator[None]:
-    """A child inherits that SIGINT is ignored, as it is where tests run in the background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def environment(**more: str) -> dict[str, str]:

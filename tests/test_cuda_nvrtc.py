@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import nvrtc
 import pytest
@@ -40,6 +43,17 @@ def table() -> Iterator[dict[tuple[str, str], dict[int, int]]]:
         print(f"{kernel:<26}{real:<8}{cells}")
 
 
+@pytest.fixture(scope="module")
+def everything() -> Iterator[dict[tuple[str, str, int], Future[nvrtc.Compiled]]]:
+    """All files for all GPUs, compiled on all cores: NVRTC holds no lock of Python's."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield {
+            wanted: pool.submit(compiled, cuda.flattened(wanted[0]), *wanted)
+            for wanted in itertools.product(FILES, REALS, ARCHITECTURES)
+        }
+        pool.shutdown(cancel_futures=True)
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("real", REALS)
 @pytest.mark.parametrize("file", FILES)
@@ -49,9 +63,9 @@ def test_kernels_compile_and_stay_in_registers(
     architecture: int,
     record_property: Callable[[str, object], None],
     table: dict[tuple[str, str], dict[int, int]],
+    everything: dict[tuple[str, str, int], Future[nvrtc.Compiled]],
 ) -> None:
-    text = cuda.flattened(file) if file == cuda.PROGRAM else SOURCES[file]
-    found = compiled(text, file, real, architecture)
+    found = everything[file, real, architecture].result()
     assert found.binary, found.log
     assert found.warnings == []
     own = {k.name for k in cuda.kernels().values() if k.file == file}

@@ -60,7 +60,9 @@ class Mirror:
 
         self.server = Server(("127.0.0.1", 0), Handler)
         self.address = f"http://127.0.0.1:{self.server.server_address[1]}/"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        # The end of a server waits for its next look at whether it shall end: every half second.
+        often = {"poll_interval": 0.01}
+        threading.Thread(target=self.server.serve_forever, kwargs=often, daemon=True).start()
 
     def send(self, handler: http.server.BaseHTTPRequestHandler, content: bytes) -> None:
         handler.send_response(200)

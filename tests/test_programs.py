@@ -371,7 +371,6 @@ BUGS = {
         "        //",
     ),
     "the last place left out": ("program.cu", "at < places;", "at < places - 1;"),
-    "the first call's grid for all": ("program.cu", "call_of != last &&", "false &&"),
     "one round too few": ("program.cu", "round < rounds;", "round < rounds - 1;"),
     "a piece that is read too late": (
         "products.cu",
