@@ -123,10 +123,10 @@ def train(
         raise ValueError(
             "--checkpoint-epochs, --checkpoint-minutes and --keep need --checkpoint, a folder"
         )
-    where = None
+    where = newest = None
     if checkpoint is not None:
         where = Checkpoints(checkpoint, checkpoint_epochs, checkpoint_minutes, keep)
-        checkpoints.chosen(where, "auto" if resume else None)
+        newest = checkpoints.chosen(where, "auto" if resume else None)
     if plot is not None:
         from fastnet import plots
 
@@ -159,8 +159,8 @@ def train(
         _show_network(prepared.network, data)
     if not quiet:
         _hint_at_scale(prepared)
-    if where is not None and resume and not quiet:
-        _say_where(checkpoints.chosen(where, "auto"))
+    if resume and not quiet:
+        _say_where(newest)
     try:
         result = training.run(
             prepared,
