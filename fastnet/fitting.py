@@ -217,10 +217,13 @@ def train(
                 row = _figures(network, rows, held, validation)
                 if not (network.is_finite() and all(map(math.isfinite, row.values()))):
                     raise _diverged(network, optimizer, history, steps)
-                network.epoch += 1
-                good = executor.snapshot(good)
-                history.append({"epoch": network.epoch, **row}, seconds)
-                network.training = _summary(network, settings, history)
+                # All of it is of one epoch, whatever happens: what needs memory comes first.
+                with interrupt.undivided():
+                    history.append({"epoch": network.epoch + 1, **row}, seconds)
+                    summary = _summary(network, settings, history)
+                    good = executor.snapshot(good)
+                    network.epoch += 1
+                    network.training = summary
                 display.epoch_done(row)
                 reason = _reason_to_stop(network, history, settings.callbacks)
                 stopped = reason is not None
@@ -235,17 +238,18 @@ def train(
         except BaseException as error:
             if good is not None:
                 executor.restore(good)
+            newest = None if saver is None else saver.newest
+            kept = f"the network keeps {network.epoch} finished epoch(s)"
+            if good is None and saved is not None:
+                kept = f"the network is as {saved.path} has it"
+            if newest is not None:
+                kept = f"{kept}; resume goes on from {newest}"
             if isinstance(error, KeyboardInterrupt):
-                kept = f"interrupted; the network keeps {network.epoch} finished epoch(s)"
-                if good is None and saved is not None:
-                    kept = f"interrupted; the network is as {saved.path} has it"
-                newest = None if saver is None else saver.newest
                 raise TrainingInterrupted(
-                    kept if newest is None else f"{kept}; resume goes on from {newest}",
-                    network=network,
-                    history=history,
-                    checkpoint=newest,
+                    f"interrupted; {kept}", network=network, history=history, checkpoint=newest
                 ) from None
+            if isinstance(error, MemoryError):
+                error.add_note(kept)
             raise
     return history
 
