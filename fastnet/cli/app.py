@@ -41,6 +41,8 @@ def _meaning(error: BaseException) -> tuple[int, object] | None:
             return code, _with_notes(error, what)
         case BackendUnavailableError():
             return NO_BACKEND, error
+        case ImportError() if type(error) is ImportError:  # a package of an extra, said by us
+            return FAILED, error
         case ArithmeticError():  # a divergence, or kinks that cannot be avoided
             return FAILED, error
         case MemoryError():
