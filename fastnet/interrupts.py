@@ -1,12 +1,15 @@
-"""Ctrl-C and SIGTERM while training: the step in progress ends first."""
+"""Ctrl-C and SIGTERM: while training, the step in progress ends first."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from fastnet.exits import INTERRUPTED
 
 
 class Terminated(KeyboardInterrupt):
@@ -84,6 +87,27 @@ def terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    os._exit(INTERRUPTED)
+
+
+@contextmanager
+def ending_at_once() -> Iterator[None]:
+    """Have Ctrl-C end the process, without an exception: while nothing has begun.
+
+    For the imports of programs of our own. An exception would come out of whatever is imported as
+    a traceback, or not at all: compiled modules print theirs and go on.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # it is ignored, say
+        yield
+        return
+    signal.signal(signal.SIGINT, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager

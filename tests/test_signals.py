@@ -268,6 +268,43 @@ def test_killed_while_it_writes_what_no_one_writes_again(tmp_path: Path, whole: 
     training.check(whole, swept=False)
 
 
+# -- while the command starts ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "module", ["typer", "numpy._core.multiarray", "numpy", "rich.console", "fastnet.cli.app"]
+)
+def test_ctrl_c_while_modules_are_imported(tmp_path: Path, module: str) -> None:
+    """Sent when Python says that it has imported one of those that take long, or just after."""
+    said = tmp_path / "said"
+    with said.open("w") as file:
+        child = subprocess.Popen(
+            [sys.executable, "-X", "importtime", "-m", "fastnet", *OPTIONS, "--epochs", "100000"],
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=file,
+        )
+    children.append(child)
+    wait_until(lambda: f" {module}\n" in said.read_text(), child)
+    child.send_signal(INT)
+    assert child.wait(LIMIT) == 130
+    assert "Traceback" not in said.read_text()
+
+
+def test_starting_leaves_ctrl_c_as_it_was() -> None:
+    with interrupts.ending_at_once():
+        assert signal.getsignal(INT) is not signal.default_int_handler
+    assert signal.getsignal(INT) is signal.default_int_handler
+    before = signal.signal(INT, signal.SIG_IGN)
+    try:
+        with interrupts.ending_at_once():
+            assert signal.getsignal(INT) is signal.SIG_IGN
+        assert signal.getsignal(INT) is signal.SIG_IGN
+    finally:
+        signal.signal(INT, before)
+
+
 # -- the signals themselves -----------------------------------------------------------------------
 
 
