@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -606,6 +607,84 @@ def test_a_folder_that_vanishes(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"cannot be written .*; there is none before it"):
         fit(net, checkpoint=folder, callbacks=[remove])
     assert net.epoch == 3
+
+
+def ends_at(epoch: int, disaster: Callable[[], object]) -> Callable[[Any], None]:
+    def happen(end: Any) -> None:
+        if end.epoch == epoch:
+            disaster()
+
+    return happen
+
+
+def goes_on(folder: Path, net: fastnet.Network) -> None:
+    """The network is as after its epoch, the files are whole, and resuming comes to the end."""
+    whole, shorter, resumed = network(), network(), network()
+    fit(shorter, epochs=net.epoch)
+    assert same(net, shorter)
+    for path in folder.iterdir():
+        assert path.suffix == ".safetensors"
+        fastnet.load(path, backend="numpy")
+    assert fit(resumed, checkpoint=folder, resume="auto") == fit(whole)
+    assert same(resumed, whole)
+
+
+def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:
+    folder, away = tmp_path / "checkpoints", tmp_path / "away"
+
+    def replace() -> None:
+        folder.rename(away)
+        folder.write_text("")
+
+    net = network()
+    with pytest.raises(NotADirectoryError, match=r"the folder to write into is a file"):
+        fit(net, checkpoint=folder, callbacks=[ends_at(3, replace)])
+    assert net.epoch == 3
+    assert found_in(away)[-1].name == "epoch-000002.safetensors"
+    goes_on(away, net)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, small."""
+    if shutil.which("mount") is None or os.geteuid() != 0:
+        pytest.skip("only root mounts file systems")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=28k", "tmpfs", str(folder)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("no file system can be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def remount(folder: Path, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
+
+
+def test_a_disk_that_is_full(disk: Path) -> None:
+    """Until there is room for the file that is new, the older ones stay."""
+    net = network()
+    given = Checkpoints(disk, keep=100)
+    kept = r"No space left on device.*epoch-\d{6}.safetensors is whole: mend the cause and resume"
+    with pytest.raises(OSError, match=kept) as caught:
+        fit(net, checkpoint=given)
+    assert caught.value.errno == errno.ENOSPC
+    assert 1 < net.epoch <= EPOCHS
+    assert str(found_in(disk)[-1]) in str(caught.value)
+    remount(disk, "size=1m")
+    goes_on(disk, net)
+
+
+def test_a_disk_that_may_not_be_written_to_any_more(disk: Path) -> None:
+    remount(disk, "size=1m")
+    net = network()
+    kept = r"cannot be written .*epoch-000002.safetensors is whole: mend the cause and resume"
+    with pytest.raises(PermissionError, match=kept):
+        fit(net, checkpoint=disk, callbacks=[ends_at(3, lambda: remount(disk, "ro"))])
+    assert net.epoch == 3
+    remount(disk, "rw")
+    goes_on(disk, net)
 
 
 class Remembers:
