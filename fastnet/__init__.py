@@ -4,70 +4,32 @@
 >>> run = fastnet.train()                    # the embedded digits
 >>> run.test_accuracy
 
-The math stands in ``fastnet/backprop.py``; everything here is imported from the module that says
-what it is.
+The math stands in ``fastnet/backprop.py``. What the package offers is listed in ``fastnet/api.py``
+and imported when it is first asked for: the command ``fastnet`` could not take Ctrl-C before.
 """
 
-from fastnet import activations, initializers, losses, optimizers, recipes
-from fastnet.callbacks import EarlyStopping, EpochEnd
-from fastnet.checking import GradientCheck, gradcheck
-from fastnet.checkpoints import Checkpoints
-from fastnet.comparing import Parity, parity
-from fastnet.data.dataset import Dataset
-from fastnet.data.loading import load_data
-from fastnet.errors import (
-    BackendUnavailableError,
-    DeviceMemoryError,
-    DivergenceError,
-    ModelFileError,
-    TrainingInterrupted,
-)
-from fastnet.execution.registry import BackendStatus, backends
-from fastnet.history import History
-from fastnet.interop import from_sklearn, from_torch, to_sklearn, to_torch
-from fastnet.layers import Dense
-from fastnet.modelfile import load
-from fastnet.network import Network
-from fastnet.optimizers import SGD, Adam
-from fastnet.training import Report, TrainResult, train
-from fastnet.version import __version__
-from fastnet.warming import warmup
+from __future__ import annotations
 
-__all__ = [
-    "SGD",
-    "Adam",
-    "BackendStatus",
-    "BackendUnavailableError",
-    "Checkpoints",
-    "Dataset",
-    "Dense",
-    "DeviceMemoryError",
-    "DivergenceError",
-    "EarlyStopping",
-    "EpochEnd",
-    "GradientCheck",
-    "History",
-    "ModelFileError",
-    "Network",
-    "Parity",
-    "Report",
-    "TrainResult",
-    "TrainingInterrupted",
-    "__version__",
-    "activations",
-    "backends",
-    "from_sklearn",
-    "from_torch",
-    "gradcheck",
-    "initializers",
-    "load",
-    "load_data",
-    "losses",
-    "optimizers",
-    "parity",
-    "recipes",
-    "to_sklearn",
-    "to_torch",
-    "train",
-    "warmup",
-]
+import importlib
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # type checkers look no further
+    from fastnet.api import *  # noqa: F403
+    from fastnet.api import __all__ as __all__
+else:
+
+    def __getattr__(name: str) -> Any:
+        if name.startswith("_") and name not in ("__all__", "__version__"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        # A module's name is asked for by ``from fastnet import losses``, too.
+        if importlib.util.find_spec(f"{__name__}.{name}") is not None:
+            return importlib.import_module(f"{__name__}.{name}")
+        offered = importlib.import_module(f"{__name__}.api")
+        if name != "__all__" and name not in offered.__all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = getattr(offered, name)
+        return globals()[name]
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *importlib.import_module(f"{__name__}.api").__all__})

@@ -124,7 +124,67 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             raise _explained(error, target, existed) from error
         raise
     _sync_folder(target.parent)
-    _sweep(target)
+    _sweep(target.parent, re.escape(target.name[:LONGEST_STEM]))
+
+
+def link(source: str | os.PathLike[str], path: str | os.PathLike[str]) -> bool:
+    """Give a file a second name, which takes an older file's place; nothing is copied.
+
+    Whatever is written through `replacing` to one of the names makes a new file, so that the other
+    one keeps what it has.
+
+    Parameters
+    ----------
+    source : str or path
+        A file that is on the disk already.
+    path : str or path
+        Its second name, on the same file system.
+
+    Returns
+    -------
+    bool
+        Whether it was done; False, and nothing is changed, where the system does not do so: some
+        file systems have one name for each file. If there is another cause, `replacing` names it.
+
+    Raises
+    ------
+    OSError, TypeError, ValueError
+        As `replacing` does.
+
+    Examples
+    --------
+    >>> if not atomic.link("best", "newest"):
+    ...     write("newest")
+    """
+    target = _target(path)
+    existed = target.exists()
+    beside = _beside(target)
+    try:
+        os.link(source, beside)
+    except OSError:
+        return False
+    try:
+        os.replace(beside, target)  # noqa: PTH105 - as in `replacing`
+    except OSError as error:
+        raise _explained(error, target, existed) from error
+    finally:
+        # A rename does nothing where both names are the same file's already.
+        _unlink(beside)
+    _sync_folder(target.parent)
+    return True
+
+
+def sweep(folder: str | os.PathLike[str]) -> None:
+    """Remove what processes left behind that were killed while they wrote into a folder.
+
+    `replacing` does so for the name that it writes to; this is for names that are not used again.
+    What cannot be removed stays.
+
+    Parameters
+    ----------
+    folder : str or path
+    """
+    _sweep(Path(folder), f".{{1,{LONGEST_STEM}}}")
 
 
 def _target(path: str | os.PathLike[str]) -> Path:
@@ -209,8 +269,12 @@ def _discard(file: BinaryIO, beside: Path) -> None:
         with contextlib.suppress(OSError):
             file.close()
     finally:
-        with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
+        _unlink(beside)
+
+
+def _unlink(beside: Path) -> None:
+    with contextlib.suppress(OSError):
+        beside.unlink(missing_ok=True)
 
 
 def _explained(error: OSError, target: Path, existed: bool) -> OSError:
@@ -254,11 +318,11 @@ def _place() -> str:
     return hashlib.sha256(b"\n".join(parts)).hexdigest()[:8]
 
 
-def _sweep(target: Path) -> None:
-    """Remove the temporary files for this target whose processes are gone."""
-    stem = re.escape(target.name[:LONGEST_STEM])
-    pattern = re.compile(rf"\.{stem}\.([0-9a-f]{{8}})-([0-9]{{1,10}})-[0-9a-f]{{8}}\.{ENDING}")
-    with contextlib.suppress(OSError), os.scandir(target.parent) as entries:
+def _sweep(folder: Path, stem: str) -> None:
+    """Remove the temporary files for targets of this pattern whose processes are gone."""
+    owner = r"([0-9a-f]{8})-([0-9]{1,10})-[0-9a-f]{8}"
+    pattern = re.compile(rf"\.{stem}\.{owner}\.{ENDING}", re.DOTALL)
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             found = pattern.fullmatch(entry.name)
             if found and entry.is_file(follow_symlinks=False):

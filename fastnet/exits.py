@@ -7,6 +7,7 @@ import functools
 import io
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec
@@ -50,6 +51,8 @@ def with_exit_codes(
                     raise SystemExit(UNREAD) from None
                 raise
             except (Exception, KeyboardInterrupt) as error:
+                if isinstance(error, MemoryError):
+                    let_go(error)
                 known = meaning(error)
                 if known is None:
                     raise
@@ -82,11 +85,25 @@ def prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _tell(message: str) -> None:
-    from rich.console import Console
+def let_go(error: BaseException) -> None:
+    """Free what the functions hold that an error came through.
 
+    Where memory has run out, what follows needs some: to save what is finished, and to tell.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        traceback.clear_frames(cause.__traceback__)
+        cause = cause.__context__
+
+
+def _tell(message: str) -> None:
     with contextlib.suppress(OSError):  # the exit code says it still
-        Console(stderr=True, highlight=False).print(message, markup=False, soft_wrap=True)
+        try:
+            from rich.console import Console
+
+            Console(stderr=True, highlight=False).print(message, markup=False, soft_wrap=True)
+        except MemoryError:
+            print(message, file=sys.stderr)
 
 
 def _let_go_of_what_cannot_be_written() -> None:

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -22,7 +22,8 @@ from fastnet.optimizers import Optimizer
 from fastnet.randomness import VALIDATION_SPLIT, SeedProvider
 
 if TYPE_CHECKING:
-    from fastnet.checkpoints import Saver, Start
+    from fastnet.checkpoints.file import Saved
+    from fastnet.checkpoints.saving import Saver
     from fastnet.execution.executor import Executor
     from fastnet.network import Network
 
@@ -54,12 +55,31 @@ class Rows:
         return float(len(self)) if self.weights is None else float(self.weights.sum(dtype=float))
 
 
-def split_validation(
-    network: Network, rows: Rows, codec: Codec, validation: Any
-) -> tuple[Rows, Rows | None]:
+class Split(NamedTuple):
+    """The rows of a training.
+
+    Attributes
+    ----------
+    whole : Rows
+        All that ``fit`` was given as X and y.
+    training : Rows
+        Those of them to train on.
+    held : Rows or None
+        Those to validate on.
+    share : float or None
+        Which share of the whole these are; None where they are others, or none.
+    """
+
+    whole: Rows
+    training: Rows
+    held: Rows | None
+    share: float | None
+
+
+def split_validation(network: Network, rows: Rows, codec: Codec, validation: Any) -> Split:
     """Return the raw rows to train on and to validate on, from a share, a pair, or None."""
     if validation is None:
-        return rows, None
+        return Split(rows, rows, None, None)
     if isinstance(validation, tuple | list):
         if len(validation) != 2:
             raise ValueError(
@@ -73,7 +93,7 @@ def split_validation(
             raw=True,
             names=("validation X", "validation y"),
         )
-        return rows, held
+        return Split(rows, rows, held, None)
     share = checks.real_number(validation, "validation", above=0, below=1)
     labels = codec.strata(rows.targets)
     kept, held_back = splits.stratified_split(labels, share, network.seed, VALIDATION_SPLIT)
@@ -85,7 +105,7 @@ def split_validation(
                 f"sample_weight is 0 for every row to {name} on, after validation={share:g} of the "
                 f"rows was kept back; pass validation rows of your own, or None"
             )
-    return training, held
+    return Split(rows, training, held, share)
 
 
 @dataclass(frozen=True)
@@ -131,13 +151,21 @@ class Settings:
             checks.truth(progress, "progress", or_none="only on a terminal"),
         )
 
+    def rows_per_step(self, rows: int) -> int:
+        """Return how many of so many rows a step takes; the last of an epoch may take fewer."""
+        return min(self.batch_size or rows, rows)
+
+    def steps(self, rows: int) -> int:
+        """Return how many steps an epoch of so many rows has."""
+        return math.ceil(rows / self.rows_per_step(rows))
+
 
 def train(
     network: Network,
     rows: Rows,
     held: Rows | None,
     settings: Settings,
-    start: Start,
+    saved: Saved | None,
     saver: Saver | None,
 ) -> History:
     """Train on ``rows`` up to ``settings.epochs`` epochs in all, and return the history.
@@ -146,15 +174,15 @@ def train(
     pressed. Before there is one, it is the caller's to put back what it was.
     """
     executor, optimizer, epochs = network.executor, settings.optimizer, settings.epochs
-    batch = min(settings.batch_size or len(rows), len(rows))
-    steps = math.ceil(len(rows) / batch)
+    batch, steps = settings.rows_per_step(len(rows)), settings.steps(len(rows))
     data = executor.load(rows.features, rows.targets, rows.weights, network.input_scale)
     validation = None
     if held is not None:
         validation = executor.load(held.features, held.targets, held.weights, network.input_scale)
-    history = start.history
+    history = History() if saved is None else saved.history
     history.rows = len(rows)
-    position, stopped = start.position, start.stop_reason is not None
+    position = None if saved is None else saved.position
+    stopped = saved is not None and saved.stop_reason is not None
     good = None
     showing = progress.display(settings.progress, epochs, steps)
     with showing as display, contextlib.ExitStack() as stack:
@@ -189,10 +217,13 @@ def train(
                 row = _figures(network, rows, held, validation)
                 if not (network.is_finite() and all(map(math.isfinite, row.values()))):
                     raise _diverged(network, optimizer, history, steps)
-                network.epoch += 1
-                good = executor.snapshot(good)
-                history.append({"epoch": network.epoch, **row}, seconds)
-                network.training = _summary(network, settings, history)
+                # All of it is of one epoch, whatever happens: what needs memory comes first.
+                with interrupt.undivided():
+                    history.append({"epoch": network.epoch + 1, **row}, seconds)
+                    summary = _summary(network, settings, history)
+                    good = executor.snapshot(good)
+                    network.epoch += 1
+                    network.training = summary
                 display.epoch_done(row)
                 reason = _reason_to_stop(network, history, settings.callbacks)
                 stopped = reason is not None
@@ -207,17 +238,18 @@ def train(
         except BaseException as error:
             if good is not None:
                 executor.restore(good)
+            newest = None if saver is None else saver.newest
+            kept = f"the network keeps {network.epoch} finished epoch(s)"
+            if good is None and saved is not None:
+                kept = f"the network is as {saved.path} has it"
+            if newest is not None:
+                kept = f"{kept}; resume goes on from {newest}"
             if isinstance(error, KeyboardInterrupt):
-                kept = f"interrupted; the network keeps {network.epoch} finished epoch(s)"
-                if good is None and start.path is not None:
-                    kept = f"interrupted; the network is as {start.path} has it"
-                newest = None if saver is None else saver.newest
                 raise TrainingInterrupted(
-                    kept if newest is None else f"{kept}; resume goes on from {newest}",
-                    network=network,
-                    history=history,
-                    checkpoint=newest,
+                    f"interrupted; {kept}", network=network, history=history, checkpoint=newest
                 ) from None
+            if isinstance(error, MemoryError):
+                error.add_note(kept)
             raise
     return history
 

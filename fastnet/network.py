@@ -29,7 +29,8 @@ from fastnet.optimizers import Optimizer
 from fastnet.randomness import Provider, provider
 
 if TYPE_CHECKING:
-    from fastnet.checkpoints import Checkpoints, Start
+    from fastnet.checkpoints import Checkpoints
+    from fastnet.checkpoints.file import Saved
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Preparations = tuple[Preparation | None, Preparation | None]  # of features and of targets
@@ -448,14 +449,12 @@ class Network:
         from fastnet import checkpoints  # which make networks
 
         rows, codec = self.rows(X, y, sample_weight, codec=self._codec, training=True, raw=True)
-        all_rows = rows
-        rows, held = fitting.split_validation(self, rows, codec, validation)
-        start, saver = checkpoints.opened(
-            self, checkpoint, resume, all_rows, codec, validation, held, settings
-        )
-        known = self if start.network is None else start.network
-        preparations = _learned(known.preparation, known.target_preparation, rows)
-        rows = self._prepared(rows, preparations, ("X", "y"))
+        split = fitting.split_validation(self, rows, codec, validation)
+        saved, saver = checkpoints.opened(self, checkpoint, resume, split, codec, settings)
+        known = self if saved is None else saved.network
+        preparations = _learned(known.preparation, known.target_preparation, split.training)
+        rows = self._prepared(split.training, preparations, ("X", "y"))
+        held = split.held
         if held is not None:
             held = self._prepared(held, preparations, ("validation X", "validation y"))
         if not self._busy.acquire(blocking=False):
@@ -464,8 +463,8 @@ class Network:
                 "called this function; train a copy: net.to()"
             )
         try:
-            if start.network is not None:
-                self._go_on(start, codec, settings.optimizer)
+            if saved is not None:
+                self._go_on(saved, codec, settings.optimizer)
             before = {name: getattr(self, name) for name in LEARNED}
             epoch, snapshot = self.epoch, self.executor.snapshot()
         except BaseException:
@@ -479,7 +478,7 @@ class Network:
             if settings.optimizer != self._optimizer:
                 self.executor.reset_state(settings.optimizer.slots)
                 self._optimizer = settings.optimizer
-            return fitting.train(self, rows, held, settings, start, saver)
+            return fitting.train(self, rows, held, settings, saved, saver)
         except BaseException:
             if self.epoch == epoch:  # nothing was learned: as if it had not been called
                 self.__dict__ |= before
@@ -488,18 +487,15 @@ class Network:
         finally:
             self._busy.release()
 
-    def _go_on(self, start: Start, codec: Codec, optimizer: Optimizer) -> None:
+    def _go_on(self, saved: Saved, codec: Codec, optimizer: Optimizer) -> None:
         """Take over what a checkpoint has; its targets and its optimizer are those of now."""
-        assert start.network is not None
-        assert start.state is not None
-        assert start.position is not None
-        self._adopt(start.network.parameters, start.state, start.position.step)
+        self._adopt(saved.network.parameters, saved.state, saved.position.step)
         self._codec, self._optimizer = codec, optimizer
-        self.epoch = start.network.epoch
-        self.preparation = start.network.preparation
-        self.target_preparation = start.network.target_preparation
-        self.layout = start.network.layout
-        self.training = start.network.training
+        self.epoch = saved.network.epoch
+        self.preparation = saved.network.preparation
+        self.target_preparation = saved.network.target_preparation
+        self.layout = saved.network.layout
+        self.training = saved.network.training
 
     # -- asking -----------------------------------------------------------------------------------
 

@@ -310,6 +310,50 @@ def test_a_disk_that_one_may_not_write_to(small_disk: Path) -> None:
     assert as_it_was(small_disk / "model")
 
 
+# -- second names ---------------------------------------------------------------------------------
+
+
+def test_a_second_name(path: Path) -> None:
+    other = path.with_name("other")
+    other.write_bytes(b"older")
+    for _ in range(2):  # the second time both names are the file's already
+        assert atomic.link(path, other)
+        assert other.read_bytes() == b"old"
+        assert names(path.parent) == sorted([path.name, "other"])
+    write(path, b"new")
+    assert other.read_bytes() == b"old"
+    assert atomic.link(path, other)
+    write(other, b"newer")
+    assert path.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK])
+def test_where_files_have_one_name(
+    path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refused(*paths: Path) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", refused)
+    assert not atomic.link(path, path.with_name("other"))
+    assert as_it_was(path)
+
+
+def test_a_second_name_that_fails(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = path.with_name("other")
+    assert not atomic.link(path.with_name("nothing"), other)
+    with pytest.raises(FileNotFoundError, match="the folder to write into is not there"):
+        atomic.link(path, path.parent / "no" / "other")
+
+    def fails(source: Path, target: Path) -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy", str(source), None, str(target))
+
+    monkeypatch.setattr(os, "replace", fails)
+    with pytest.raises(OSError, match="resource busy; the file was not written, no part of it"):
+        atomic.link(path, other)
+    assert as_it_was(path)
+
+
 # -- killed processes -----------------------------------------------------------------------------
 
 HALF = """
@@ -344,6 +388,19 @@ def test_a_killed_process_leaves_the_old_file_and_the_next_one_cleans_up(path: P
     assert beside.exists()  # not its own
     write(path)
     assert names(path.parent) == ["another", path.name]
+
+
+def test_sweeping_a_folder(path: Path) -> None:
+    dead, alive = half_written(path), half_written(path.with_name("n" * 100))
+    dead[0].kill()
+    dead[0].communicate(timeout=60)
+    atomic.sweep(path.parent)
+    assert names(path.parent) == sorted([alive[1].name, path.name])
+    alive[0].kill()
+    alive[0].communicate(timeout=60)
+    atomic.sweep(path.parent)
+    assert as_it_was(path)
+    atomic.sweep(path.parent / "nothing")
 
 
 def test_a_process_that_lives_keeps_its_file(path: Path) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +18,8 @@ import numpy as np
 import pytest
 
 import fastnet
-from fastnet import Checkpoints, EarlyStopping, checkpoints, tensorfile
-from fastnet.checkpoints import found_in
+from fastnet import Checkpoints, EarlyStopping, atomic, tensorfile
+from fastnet.checkpoints import file, found_in
 from fastnet.execution import numba_executor
 
 RNG = np.random.default_rng(11)
@@ -192,6 +197,35 @@ def test_the_best_is_kept(tmp_path: Path) -> None:
     assert not (tmp_path / "none" / "best.safetensors").exists()
 
 
+@pytest.mark.parametrize("linked", [True, False])
+def test_what_the_best_and_the_newest_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, linked: bool
+) -> None:
+    """One file with two names, where there are such; what comes later changes one of them."""
+    if not linked:
+
+        def refused(*paths: Any) -> None:
+            raise OSError(errno.EPERM, "Operation not permitted")
+
+        monkeypatch.setattr(os, "link", refused)
+    best = tmp_path / "best.safetensors"
+    seen = []
+
+    def look(end: Any) -> None:  # at what the epoch before has left
+        if found_in(tmp_path):
+            newest, losses = found_in(tmp_path)[-1], end.history["validation_loss"][:-1]
+            if losses.index(min(losses)) == len(losses) - 1:
+                assert best.samefile(newest) == linked
+            seen.append(best.samefile(newest))
+            assert fastnet.load(newest, backend="numpy").epoch == end.epoch - 1
+            assert fastnet.load(best, backend="numpy").epoch == 1 + losses.index(min(losses))
+            assert len(list(tmp_path.iterdir())) <= 1 + 3
+
+    given = {"epochs": 30, "optimizer": fastnet.Adam(0.1)}
+    fit(network(), checkpoint=tmp_path, callbacks=[look], **given)
+    assert set(seen) == ({True, False} if linked else {False})
+
+
 def test_a_checkpoint_is_a_model(tmp_path: Path) -> None:
     net = network()
     fit(net, checkpoint=tmp_path)
@@ -361,20 +395,19 @@ def test_every_byte_of_the_header_flipped(tmp_path: Path) -> None:
         damaged[place] ^= 1 << (place % 8)
         path.write_bytes(damaged)
         try:
-            start = checkpoints.read(path, of)
+            saved = file.read(path, of)
         except ValueError:  # damaged, or of another training
             continue
-        assert start.network is not None
-        assert start.network.parameter_count == network().parameter_count
+        assert saved.network.parameter_count == network().parameter_count
 
 
 def edited(path: Path, header: Any = None, tensors: Any = None) -> None:
     """Change entries and arrays of a checkpoint; None takes them out."""
     arrays, metadata = tensorfile.read(path)
-    entries = json.loads(metadata[checkpoints.KEY]) | (header or {})
+    entries = json.loads(metadata[file.KEY]) | (header or {})
     arrays |= tensors or {}
     out = [name for name, value in (header or {}).items() if value is None]
-    metadata[checkpoints.KEY] = json.dumps({k: v for k, v in entries.items() if k not in out})
+    metadata[file.KEY] = json.dumps({k: v for k, v in entries.items() if k not in out})
     tensorfile.write(path, {k: v for k, v in arrays.items() if v is not None}, metadata)
 
 
@@ -392,10 +425,10 @@ def edited(path: Path, header: Any = None, tensors: Any = None) -> None:
         ({"history": ["train_loss", "nothing"]}, None, "'training.history.nothing' is missing"),
         ({"callbacks": [3]}, None, "'callbacks'"),
         ({"callbacks": [{"class": "EarlyStopping", "state": {}}]}, None, "there are none"),
-        (None, {checkpoints.STATE: None}, "'training.optimizer_state' is missing"),
-        (None, {checkpoints.STATE: np.zeros((2, 3))}, "or of another shape"),
-        (None, {checkpoints.STATE: np.zeros((3, 66), "f")}, "3 vectors of the optimizer"),
-        (None, {checkpoints.SECONDS: np.zeros(5)}, "of another shape"),
+        (None, {file.STATE: None}, "'training.optimizer_state' is missing"),
+        (None, {file.STATE: np.zeros((2, 3))}, "or of another shape"),
+        (None, {file.STATE: np.zeros((3, 66), "f")}, "3 vectors of the optimizer"),
+        (None, {file.SECONDS: np.zeros(5)}, "of another shape"),
         (None, {"training.totals": np.zeros(3)}, "'training.totals' is missing, or of another"),
         (None, {"training.history.train_loss": np.array([np.nan])}, "NaN or infinite"),
         (None, {"layer_1.weights": None}, "layer_1.weights"),
@@ -424,7 +457,7 @@ def test_a_callback_that_cannot_use_its_state(tmp_path: Path) -> None:
 
 
 def checkpoint_identity(path: Path) -> Any:
-    return json.loads(tensorfile.read(path)[1][checkpoints.KEY])["identity"]
+    return json.loads(tensorfile.read(path)[1][file.KEY])["identity"]
 
 
 # -- Ctrl-C and disks that are full ---------------------------------------------------------------
@@ -460,14 +493,15 @@ def test_a_checkpoint_that_cannot_be_written_ends_the_training(
 ) -> None:
     whole = network()
     expected = fit(whole)
-    write = checkpoints.tensorfile.write
+    write = tensorfile.write
 
     def full(path: Path, *arguments: Any) -> None:
         if "000003" in path.name:
             raise OSError(28, "No space left on device", str(path))
         write(path, *arguments)
 
-    monkeypatch.setattr(checkpoints.tensorfile, "write", full)
+    monkeypatch.setattr(tensorfile, "write", full)
+    monkeypatch.setattr(atomic, "link", lambda source, path: False)
     net = network()
     kept = r"cannot be written \(No space left on device\); .*epoch-000002.safetensors is whole"
     with pytest.raises(OSError, match=kept):
@@ -524,6 +558,20 @@ def test_what_a_resumed_training_leaves_that_ends_at_once(
     assert same(resumed, whole)
 
 
+def test_what_killed_trainings_left_is_swept(tmp_path: Path) -> None:
+    """Also beside names that no training writes again: a step of an epoch at which it ended."""
+    fit(network(), epochs=2, checkpoint=tmp_path)
+    child = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], stdout=-1)
+    owner = f"{atomic._place()}-{int(child.stdout)}-0123abcd"
+    names = ["epoch-000002-step-000003.safetensors", "best.safetensors", "a" * 40]
+    for name in names:
+        (tmp_path / f".{name}.{owner}.fastnet-tmp").write_bytes(b"half")
+    alive = tmp_path / f".best.safetensors.{atomic._place()}-{os.getpid()}-0123abcd.fastnet-tmp"
+    alive.write_bytes(b"half")
+    fit(network(), epochs=3, checkpoint=tmp_path, resume="auto")
+    assert [path for path in tmp_path.iterdir() if path.suffix != ".safetensors"] == [alive]
+
+
 def test_trainings_are_not_mixed(tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     fit(network(), epochs=3, checkpoint=one)
@@ -559,6 +607,84 @@ def test_a_folder_that_vanishes(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"cannot be written .*; there is none before it"):
         fit(net, checkpoint=folder, callbacks=[remove])
     assert net.epoch == 3
+
+
+def ends_at(epoch: int, disaster: Callable[[], object]) -> Callable[[Any], None]:
+    def happen(end: Any) -> None:
+        if end.epoch == epoch:
+            disaster()
+
+    return happen
+
+
+def goes_on(folder: Path, net: fastnet.Network) -> None:
+    """The network is as after its epoch, the files are whole, and resuming comes to the end."""
+    whole, shorter, resumed = network(), network(), network()
+    fit(shorter, epochs=net.epoch)
+    assert same(net, shorter)
+    for path in folder.iterdir():
+        assert path.suffix == ".safetensors"
+        fastnet.load(path, backend="numpy")
+    assert fit(resumed, checkpoint=folder, resume="auto") == fit(whole)
+    assert same(resumed, whole)
+
+
+def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:
+    folder, away = tmp_path / "checkpoints", tmp_path / "away"
+
+    def replace() -> None:
+        folder.rename(away)
+        folder.write_text("")
+
+    net = network()
+    with pytest.raises(NotADirectoryError, match=r"the folder to write into is a file"):
+        fit(net, checkpoint=folder, callbacks=[ends_at(3, replace)])
+    assert net.epoch == 3
+    assert found_in(away)[-1].name == "epoch-000002.safetensors"
+    goes_on(away, net)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, small."""
+    if shutil.which("mount") is None or os.geteuid() != 0:
+        pytest.skip("only root mounts file systems")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=28k", "tmpfs", str(folder)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("no file system can be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def remount(folder: Path, options: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
+
+
+def test_a_disk_that_is_full(disk: Path) -> None:
+    """Until there is room for the file that is new, the older ones stay."""
+    net = network()
+    given = Checkpoints(disk, keep=100)
+    kept = r"No space left on device.*epoch-\d{6}.safetensors is whole: mend the cause and resume"
+    with pytest.raises(OSError, match=kept) as caught:
+        fit(net, checkpoint=given)
+    assert caught.value.errno == errno.ENOSPC
+    assert 1 < net.epoch <= EPOCHS
+    assert str(found_in(disk)[-1]) in str(caught.value)
+    remount(disk, "size=1m")
+    goes_on(disk, net)
+
+
+def test_a_disk_that_may_not_be_written_to_any_more(disk: Path) -> None:
+    remount(disk, "size=1m")
+    net = network()
+    kept = r"cannot be written .*epoch-000002.safetensors is whole: mend the cause and resume"
+    with pytest.raises(PermissionError, match=kept):
+        fit(net, checkpoint=disk, callbacks=[ends_at(3, lambda: remount(disk, "ro"))])
+    assert net.epoch == 3
+    remount(disk, "rw")
+    goes_on(disk, net)
 
 
 class Remembers:

@@ -738,3 +738,27 @@ def test_numbers_that_networks_hardly_learn_from_are_named(
     assert code == 0
     assert (hint in err) if hint else (err == "")
     assert inside(*wanted, *options, "--learning-rate", "1e-9", "--quiet")[2] == ""
+
+
+@pytest.mark.parametrize(
+    ("package", "arguments"),
+    [("pandas", ["train", "t.csv"]), ("matplotlib", ["train", "--plot", "pictures"])],
+)
+def test_packages_of_extras_that_are_not_installed(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    package: str,
+    arguments: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("t.csv").write_text("a,b\n1,2\n")
+    for name in [name for name in sys.modules if name.split(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 1
+    said = capsys.readouterr().err
+    assert package in said
+    assert "python -m pip install" in said

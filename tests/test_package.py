@@ -66,9 +66,21 @@ print(json.dumps(sorted({set(HEAVY)!r} & {{name.split(".")[0] for name in sys.mo
 
 
 def test_importing_loads_nothing_heavy() -> None:
-    done = python("import fastnet" + LOADED)
+    done = python("import fastnet; fastnet.Network" + LOADED)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout) == []
+
+
+def test_names_are_imported_when_they_are_asked_for() -> None:
+    done = python("import sys, fastnet; assert 'numpy' not in sys.modules; print(fastnet.Adam())")
+    assert (done.returncode, done.stdout.split("(")[0]) == (0, "adam"), done.stderr
+    assert set(fastnet.__all__) <= set(dir(fastnet))
+    names: dict[str, object] = {}
+    exec("from fastnet import *", names)
+    assert set(fastnet.__all__) <= set(names)
+    for name in ("nothing", "_nothing", "__nothing__"):
+        with pytest.raises(AttributeError, match=f"module 'fastnet' has no attribute '{name}'"):
+            getattr(fastnet, name)
 
 
 def test_training_with_numpy_loads_nothing_heavy() -> None:

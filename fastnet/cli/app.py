@@ -37,13 +37,19 @@ def _meaning(error: BaseException) -> tuple[int, object] | None:
             code, what = _ended(error.__context__)
             return code, what + kept
         case KeyboardInterrupt():
-            return _ended(error)
+            code, what = _ended(error)
+            return code, _with_notes(error, what)
         case BackendUnavailableError():
             return NO_BACKEND, error
+        case ImportError() if type(error) is ImportError:  # a package of an extra, said by us
+            return FAILED, error
         case ArithmeticError():  # a divergence, or kinks that cannot be avoided
             return FAILED, error
-        case MemoryError() | OSError():
-            return FAILED, f"{type(error).__name__}: {error}"
+        case MemoryError():
+            what = f"memory ran out: {error}" if str(error) else "memory ran out"
+            return FAILED, f"{_with_notes(error, what)}; make room, and try again"
+        case OSError():
+            return FAILED, _with_notes(error, f"{type(error).__name__}: {error}")
         case ValueError() | TypeError():
             return MISUSED, error
     return None
@@ -52,6 +58,11 @@ def _meaning(error: BaseException) -> tuple[int, object] | None:
 def _ended(error: BaseException | None) -> tuple[int, str]:
     is_terminated = isinstance(error, Terminated)
     return (TERMINATED, "terminated") if is_terminated else (INTERRUPTED, "interrupted")
+
+
+def _with_notes(error: BaseException, text: str) -> str:
+    """Return what an error says together with what was added to it."""
+    return "; ".join([text, *getattr(error, "__notes__", [])])
 
 
 guarded = with_exit_codes("fastnet", _meaning)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
+from fastnet import interrupts
 from fastnet.cli import options, screen
 from fastnet.cli.app import app, guarded
+from fastnet.exits import let_go
 
 if TYPE_CHECKING:
+    from fastnet.checkpoints import Checkpoints
     from fastnet.network import Network
     from fastnet.training import Prepared, TrainResult
 
@@ -101,7 +106,6 @@ def train(
     """Train a network and test it on rows that it has never seen."""
     from fastnet import checkpoints, checks, training
     from fastnet.callbacks import EarlyStopping
-    from fastnet.checkpoints import Checkpoints
     from fastnet.data import loading
     from fastnet.fitting import Settings
 
@@ -123,10 +127,10 @@ def train(
         raise ValueError(
             "--checkpoint-epochs, --checkpoint-minutes and --keep need --checkpoint, a folder"
         )
-    where = None
+    where = newest = None
     if checkpoint is not None:
-        where = Checkpoints(checkpoint, checkpoint_epochs, checkpoint_minutes, keep)
-        checkpoints.chosen(where, "auto" if resume else None)
+        where = checkpoints.Checkpoints(checkpoint, checkpoint_epochs, checkpoint_minutes, keep)
+        newest = checkpoints.chosen(where, "auto" if resume else None)
     if plot is not None:
         from fastnet import plots
 
@@ -134,57 +138,58 @@ def train(
     if save is not None:
         # Whoever goes on has saved before what the training had come to.
         save = options.output_file(save, "--save", force=force or resume)
-    prepared = training.prepare(
-        loading.load_data(
-            data,
-            label=options.column(label),
-            one_hot=options.columns(one_hot),
-            data_dir=data_dir,
-        ),
-        None,
-        hidden=options.sizes(hidden),
-        activation=activation,
-        loss=loss,
-        sample_weight=None,
-        backend=backend,
-        dtype=dtype,
-        threads=threads,
-        seed=seed,
-        task=task,
-        input_scale=options.scale(input_scale),
-        preparation=preparation,
-        target_preparation=target_preparation,
-    )
-    if not (json or quiet):
-        _show_network(prepared.network, data)
-    if not quiet:
-        _hint_at_scale(prepared)
-    if where is not None and resume and not quiet:
-        _say_where(checkpoints.chosen(where, "auto"))
-    try:
-        result = training.run(
-            prepared,
-            **settings,
-            validation=validation or None,
-            checkpoint=where,
-            resume="auto" if resume else None,
+    with _naming_the_newest(where):
+        prepared = training.prepare(
+            loading.load_data(
+                data,
+                label=options.column(label),
+                one_hot=options.columns(one_hot),
+                data_dir=data_dir,
+            ),
+            None,
+            hidden=options.sizes(hidden),
+            activation=activation,
+            loss=loss,
+            sample_weight=None,
+            backend=backend,
+            dtype=dtype,
+            threads=threads,
+            seed=seed,
+            task=task,
+            input_scale=options.scale(input_scale),
+            preparation=preparation,
+            target_preparation=target_preparation,
         )
-    except (Exception, KeyboardInterrupt):
-        _save_what_is_finished(prepared.network, save)
-        raise
-    if save is not None:
-        result.network.save(save)
-    if json:
-        screen.print_json(result.to_dict())
-    else:
-        _show_result(result, quiet=quiet)
-        if not (quiet or plot or screen.is_plain()):
-            _draw(result, prepared)
-    if save is not None and not quiet:
-        screen.note(f"saved {save}")
-    if plot is not None:
-        for path in plots.save_all(result, plot, prepared.X_test, prepared.y_test):
-            screen.note(f"wrote {path}")
+        if not (json or quiet):
+            _show_network(prepared.network, data)
+        if not quiet:
+            _hint_at_scale(prepared)
+        if resume and not quiet:
+            _say_where(newest)
+        try:
+            result = training.run(
+                prepared,
+                **settings,
+                validation=validation or None,
+                checkpoint=where,
+                resume="auto" if resume else None,
+            )
+        except (Exception, KeyboardInterrupt) as error:
+            _save_what_is_finished(prepared.network, save, error)
+            raise
+        if save is not None:
+            _save(result.network, save)
+        if json:
+            screen.print_json(result.to_dict())
+        else:
+            _show_result(result, quiet=quiet)
+            if not (quiet or plot or screen.is_plain()):
+                _draw(result, prepared)
+        if save is not None and not quiet:
+            screen.note(f"saved {save}")
+        if plot is not None:
+            for path in plots.save_all(result, plot, prepared.X_test, prepared.y_test):
+                screen.note(f"wrote {path}")
 
 
 def _say_where(newest: Path | None) -> None:
@@ -194,14 +199,41 @@ def _say_where(newest: Path | None) -> None:
         screen.note(f"going on from {newest}")
 
 
-def _save_what_is_finished(network: Network, path: Path | None) -> None:
+@contextlib.contextmanager
+def _naming_the_newest(where: Checkpoints | None) -> Iterator[None]:
+    """Have what ends the command say from which checkpoint to go on, unless it does already."""
+    from fastnet.checkpoints import found_in
+
+    try:
+        yield
+    except (MemoryError, OSError, KeyboardInterrupt) as error:
+        found = [] if where is None else found_in(where.path)
+        said = [str(error), *getattr(error, "__notes__", [])]
+        if found and not any(str(found[-1]) in one for one in said):
+            error.add_note(f"--resume goes on from {found[-1]}")
+        raise
+
+
+def _save(network: Network, path: Path) -> None:
+    """Save what a training has come to; one signal waits until that is done."""
+    with interrupts.deferred() as interrupt:
+        network.save(path)
+    if interrupt.requested:
+        screen.note(f"saved {path}")
+        raise interrupt.error()
+
+
+def _save_what_is_finished(network: Network, path: Path | None, ended: BaseException) -> None:
     """Save what a training that has failed leaves; what ended it is told, whatever happens here."""
     if path is None or not network.epoch:
         return
+    if isinstance(ended, MemoryError):
+        let_go(ended)
     try:
-        network.save(path)
-    except (OSError, ValueError) as error:
-        screen.note(f"what was finished cannot be saved: {error}")
+        with interrupts.deferred():  # the command ends anyway
+            network.save(path)
+    except (OSError, ValueError, MemoryError) as error:
+        screen.note(f"what was finished cannot be saved: {str(error) or 'memory ran out'}")
     else:
         screen.note(f"saved what was finished in {path}")
 

@@ -48,7 +48,7 @@ HEADERS: dict[Any, Callable[[Any], Any]] = {
 }
 # What NumPy and zipfile raise for damaged files; RuntimeError is for those with a password.
 DAMAGED = (
-    *(ValueError, TypeError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error),
+    *(ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error),
     *(KeyError, OverflowError, RuntimeError, SyntaxError, tokenize.TokenError),
 )
 
@@ -244,6 +244,8 @@ def _array(path: Path, memory: Literal["r"] | None = None) -> Array:
         with path.open("rb") as file:
             _check_size(file, path.stat().st_size)
         array: Array = np.load(path, mmap_mode=memory, allow_pickle=False)
+    except MemoryError as error:
+        raise _too_large(path, error) from None
     except DAMAGED as error:
         raise ValueError(f"{path} cannot be read as an array: {_plain(error)}") from None
     return array
@@ -319,6 +321,8 @@ def _archive(path: Path) -> Iterator[Any]:
             file.seek(0)
             with np.load(file, allow_pickle=False) as archive:
                 yield archive
+        except MemoryError as error:
+            raise _too_large(path, error) from None
         except (*DAMAGED, OSError) as error:
             raise ValueError(f"{path} cannot be read: {_plain(error)}") from None
 
@@ -343,10 +347,12 @@ def _member(archive: Any, name: str) -> Array:
     return array
 
 
+def _too_large(path: Path, error: MemoryError) -> MemoryError:
+    return MemoryError(f"{path} takes more than there is ({error})")
+
+
 def _plain(error: BaseException) -> str:
     text = str(error) or type(error).__name__
-    if isinstance(error, MemoryError):
-        return f"it does not fit into memory ({text})"
     if isinstance(error, SyntaxError | tokenize.TokenError):
         return f"its header is damaged ({text})"
     return text.split("\n")[0]
