@@ -48,6 +48,9 @@ POSITION = re.compile(r"\s*[-+]?\d{1,18}\s*", re.ASCII)
 # In numbers, one a line: none is a fraction; and a code such as 007.
 ALL_WHOLE = re.compile(r"[-+\d\s]*", re.ASCII)
 CODE = re.compile(r"^[ \t]*[-+]?0\d+[ \t]*$", re.ASCII | re.MULTILINE)
+# Up to so many columns, a second look at the labels costs less than a Python text of each.
+NARROW = 16
+LONGEST_NUMBER = 24  # bytes of a label's text that are looked at
 
 
 class Table(NamedTuple):
@@ -282,14 +285,49 @@ class _Sheet(_Frame):
 
     def frame(self, texts: Sequence[int], label: int) -> pd.DataFrame:
         """Return all rows; in the columns ``texts``, numbers are texts, too."""
-        with self._errors():
-            frame = self._pandas.read_csv(self._seen.again(), **self._options([*texts, label]))
+        # To make a text of every label takes longer than all else in a narrow table: there they
+        # are read as what they look like, and how they were written is looked up where it matters.
+        by_looks = label not in texts and len(self.names) <= NARROW and self._seen.is_seekable
+        frame = self._read([*texts] if by_looks else [*texts, label])
         if not len(frame):
             raise ValueError(self._empty())
-        if label not in texts:
-            frame[label] = _as_meant(frame[label], self, label, 0)
+        labels = frame[label]
+        if frame[len(self.names) - 1].isna().all():
+            pass  # rows are too short, which will be refused; pandas does not read them by columns
+        elif label not in texts and not (by_looks and self._come_back(labels, label)):
+            if by_looks and not isinstance(labels.iloc[0], str):
+                labels = self._column(label, str, len(frame))
+            frame[label] = _as_meant(labels, self, label, 0)
         self._check_header(frame)
         return frame
+
+    def _read(self, texts: Sequence[int], **more: Any) -> pd.DataFrame:
+        with self._errors():
+            options = self._options(texts) | more
+            frame: pd.DataFrame = self._pandas.read_csv(self._seen.again(), **options)
+        return frame
+
+    def _column(self, place: int, dtype: Any, rows: int) -> pd.Series[Any]:
+        """Return one column of a file that has been read, in another dtype."""
+        self._seen.go_back()
+        frame = self._read((), usecols=[place], dtype={place: dtype}, nrows=rows)
+        return frame[place]
+
+    def _come_back(self, values: pd.Series[Any], place: int) -> bool:
+        """Whether labels were read as numbers that come back as they were given; see `_meant`."""
+        numbers = np.asarray(values)
+        kind = numbers.dtype.kind
+        if kind not in "iuf":
+            return kind == "b"
+        whole = np.ones(len(numbers), bool) if kind != "f" else numbers == np.rint(numbers)
+        if not whole.any():
+            return True
+        # Such as 1.0 alone; and versions of pandas differ in what more than 64 bits are.
+        if kind == "f" and (whole.all() or np.abs(numbers).max() >= 2**63):
+            return False
+        texts = np.asarray(self._column(place, f"S{LONGEST_NUMBER}", len(numbers)))
+        texts = texts.astype(f"S{LONGEST_NUMBER}", copy=False)  # before pandas 3 they are objects
+        return not _has_codes(texts[whole], signs=kind != "f")
 
     def _check_header(self, frame: pd.DataFrame) -> None:
         """Raise ValueError if the first line is one of the rows."""
@@ -401,8 +439,17 @@ class _Seen:
         self._lines.append(line)
         return line
 
+    @property
+    def is_seekable(self) -> bool:
+        return self._file.seekable()
+
+    def go_back(self) -> None:
+        """Go to the beginning of a file that is seekable, and was opened there."""
+        self._file.seek(0)
+        self._lines.clear()
+
     def again(self) -> _Seen:
-        """Begin at the beginning."""
+        """Begin at the beginning, of what was read line by line."""
         self._text = "".join(self._lines)
         return self
 
@@ -760,9 +807,13 @@ def _meant(values: pd.Series[Any]) -> Array | None:
     """
     import pandas
 
-    texts = values.to_numpy(dtype=object)
+    # Each text once: classes are few.
+    places, unique = pandas.factorize(values)
+    texts = np.asarray(unique, dtype=object)
+    given: Array
     if all(text in TRUTHS for text in texts):
-        return np.array([TRUTHS[text] for text in texts])
+        given = np.array([TRUTHS[text] for text in texts])[places]
+        return given
     try:
         numbers = np.asarray(pandas.to_numeric(texts))
     except (ValueError, TypeError):
@@ -770,8 +821,25 @@ def _meant(values: pd.Series[Any]) -> Array | None:
     lines = "\n".join(texts)
     is_whole = ALL_WHOLE.fullmatch(lines) is not None
     kinds = "iu" if is_whole else "f"
-    is_lost = numbers.dtype.kind not in kinds or (is_whole and "+" in lines)
-    return None if is_lost or CODE.search(lines) else numbers
+    if numbers.dtype.kind not in kinds or (is_whole and "+" in lines) or CODE.search(lines):
+        return None
+    given = numbers[places]
+    return given
+
+
+def _has_codes(texts: Array, *, signs: bool) -> bool:
+    """Whether a text of a whole number, as bytes, is a code or, with ``signs``, has a plus.
+
+    True also for one that is too long to tell.
+    """
+    letters = texts.view(np.uint8).reshape(len(texts), -1)
+    if letters[:, -1].any():
+        return True
+    first = np.where(letters[:, 0] == ord("-"), letters[:, 1], letters[:, 0])
+    # All but those with a digit from 1 to 9 in front, and those of one letter.
+    odd = ((first < ord("1")) | (first > ord("9"))) & (letters[:, 1] != 0)
+    lines = b"\n".join(texts[odd].tolist()).decode("latin-1")
+    return (signs and "+" in lines) or CODE.search(lines) is not None
 
 
 def _labels(values: pd.Series[Any], at: _Frame, place: int, first: int) -> Array:
