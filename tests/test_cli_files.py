@@ -380,6 +380,43 @@ def test_a_table_without_headings(run: Run) -> None:
     assert done.json["rows"] == 40
 
 
+def test_headers_of_numbers(run: Run) -> None:
+    """What was a header in training is one afterwards, and what was a row is a row."""
+    frame = pd.DataFrame(X).assign(y=SIDE)
+    frame.columns = range(4)
+    frame.to_csv("numbers.csv", index=False)
+    words = "--label 3 --epochs 1 --hidden 4 --backend numpy -q --save n.safetensors".split()
+    assert run("train", "numbers.csv", *words).code == 2
+    assert run("train", "numbers.csv", "--header", *words).code == 0
+    assert fastnet.load("n.safetensors", backend="numpy").layout.label == "3"
+    for options in ([], ["--header"]):
+        assert (
+            run("evaluate", "n.safetensors", "numbers.csv", *options, "--json").json["rows"] == 40
+        )
+        assert len(run("predict", "n.safetensors", "numbers.csv", *options).table) == 41
+    frame.to_csv("rows.csv", index=False, header=False)
+    assert len(run("predict", "n.safetensors", "rows.csv", "--label", "3").table) == 41
+    done = run("predict", "n.safetensors", "x.npy", "--no-header")
+    assert (done.code, done.out) == (2, b"")
+    assert "leave header out" in done.err
+
+
+def test_rows_of_texts_without_a_header(run: Run) -> None:
+    lines = [f"{i % 5},{'xyz'[i % 3]},{'ab'[i % 2]}" for i in range(40)]
+    Path("rows.csv").write_text("\n".join([*lines, ""]))
+    words = "--one-hot 1 --epochs 1 --hidden 4 --backend numpy -q --save t.safetensors".split()
+    assert run("train", "rows.csv", "--no-header", "--label", "2", *words).code == 0
+    for options in ([], ["--no-header"]):
+        done = run("evaluate", "t.safetensors", "rows.csv", "--label", "2", "--json", *options)
+        assert done.json["rows"] == 40
+        assert (
+            len(run("predict", "t.safetensors", "rows.csv", "--label", "2", *options).table) == 41
+        )
+    done = run("evaluate", "t.safetensors", "rows.csv", "--label", "kind")
+    assert done.code == 2
+    assert "the first line is a row, as in training, so there is no header" in done.err
+
+
 def test_columns_of_text(run: Run) -> None:
     text = "size,city,label\n1,Rome,a\n2,Oslo,b\n3,Rome,a\n4,007,b\n"
     Path("cities.csv").write_text(text * 1 + text.split("\n", 1)[1] * 9)

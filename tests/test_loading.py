@@ -586,6 +586,60 @@ def test_labels_keep_what_they_are(tmp_path: Path) -> None:
         assert labels_found.flags.writeable
 
 
+@pytest.mark.parametrize(
+    ("text", "label", "header", "names", "rows"),
+    [
+        ("0,1,2\n5,6,7\n8,9,1\n", "2", True, ("0", "1"), [[5, 6], [8, 9]]),
+        ("10,3,red,white\n1,2,3,0\n", -1, True, ("10", "3", "red"), [[1, 2, 3]]),
+        ("5,6,x\n5,6,y\n", 2, True, ("5", "6"), [[5, 6]]),
+        ("0,1,2\n5,6,7\n", 2, False, (), [[0, 1], [5, 6]]),
+        ("5,x,1\n6,y,2\n", 1, False, (), [[5, 1], [6, 2]]),
+        ("5,6,y\n5,6,y\n", "2", False, (), [[5, 6], [5, 6]]),
+        ("5,6,1\n5,6,2\n", 2, None, (), [[5, 6], [5, 6]]),
+        ("a,b,c\n5,6,1\n", "c", None, ("a", "b"), [[5, 6]]),
+    ],
+)
+def test_headers_that_are_said_or_found_out(
+    tmp_path: Path, text: str, label: Any, header: bool | None, names: Any, rows: Any
+) -> None:
+    path = csv_of(tmp_path / "t.csv", text)
+    data = fastnet.load_data(path, label=label, header=header)
+    assert (data.columns, data.X_train.tolist()) == (names, rows)
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "kind", "message"),
+    [
+        (
+            KAGGLE,
+            {"header": False, "label": "label"},
+            ValueError,
+            r"the first line is a row \(head",
+        ),
+        ("a,b\n1,2\n", {"header": False, "label": 0, "one_hot": ["b"]}, ValueError, "called 'b'"),
+        (KAGGLE, {"header": False}, ValueError, "which column has the labels"),
+        (KAGGLE, {"header": False, "label": 0}, ValueError, "line 1, column '1' is 'pixel0'"),
+        ("1,2\n3,4\n", {"header": True}, ValueError, "which column has the labels"),
+        ("1,2\n", {"header": True, "label": 0}, ValueError, "a header and no row"),
+        (KAGGLE, {"header": 0}, TypeError, "header is 0; expected True if the first line"),
+        ("1,2\n3,4\n", {"label": "y"}, ValueError, "numbers only, so there is no header .* header"),
+        ("0,1,2\n3,4,5\n", {"label": 0}, ValueError, "with header=True or header=False"),
+        ("1,x\n1,x\n", {"label": "x"}, ValueError, "say which with header=False or header=True"),
+    ],
+)
+def test_headers_that_contradict(
+    tmp_path: Path, text: str, options: Any, kind: type[Exception], message: str
+) -> None:
+    with pytest.raises(kind, match=message):
+        fastnet.load_data(csv_of(tmp_path / "t.csv", text), **options)
+
+
+def test_only_csv_has_headers(tmp_path: Path) -> None:
+    for source in ("digits", tmp_path / "t.parquet", pd.DataFrame({"y": [1, 2]}), ("a", "b")):
+        with pytest.raises(ValueError, match="header is about the first line of CSV files"):
+            fastnet.load_data(source, header=True)
+
+
 def test_columns_of_one_name_are_known_by_position(tmp_path: Path) -> None:
     path = csv_of(tmp_path / "t.csv", "a,a,label\n1,2,0\n3,4,1\n" + "5,6,0\n7,8,1\n" * 10)
     data = fastnet.load_data(path)

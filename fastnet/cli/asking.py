@@ -59,6 +59,7 @@ def evaluate(
     model: ModelFile,
     data: Rows,
     label: AskedLabel = None,
+    header: options.HeaderOption = None,
     data_dir: options.DataDirOption = None,
     backend: AskedBackend = None,
     threads: options.ThreadsOption = None,
@@ -71,7 +72,9 @@ def evaluate(
     from fastnet.data import batches
 
     network = _load(model, backend, threads)
-    with batches.opened(data, _wanted(network, label, needs_label=True), data_dir) as source:
+    with batches.opened(
+        data, _wanted(network, label, header, needs_label=True), data_dir
+    ) as source:
         parts = [part for part in source.batches if part.y is not None]
         X = np.concatenate([part.X for part in parts])
         y = np.concatenate([part.y for part in parts if part.y is not None])
@@ -130,6 +133,7 @@ def predict(
             show_default="that of the training",
         ),
     ] = None,
+    header: options.HeaderOption = None,
     data_dir: options.DataDirOption = None,
     backend: AskedBackend = None,
     threads: options.ThreadsOption = None,
@@ -152,7 +156,8 @@ def predict(
     network = _load(model, backend, threads)
     headings = _headings(network, name, numbers, probabilities=probabilities)
     outputs = network.layers[-1].outputs
-    with batches.opened(data, _wanted(network, label), data_dir, outputs=outputs) as source:
+    wanted = _wanted(network, label, header)
+    with batches.opened(data, wanted, data_dir, outputs=outputs) as source:
         if source.unused and not quiet:
             screen.note(f"columns that the network does not use: {', '.join(source.unused)}")
         answers = _answers(network, source, probabilities=probabilities)
@@ -172,7 +177,9 @@ def _load(model: str, backend: str | None, threads: int | None) -> Network:
     return modelfile.load(model, backend=chosen, threads=threads)
 
 
-def _wanted(network: Network, label: str | None, *, needs_label: bool = False) -> Wanted:
+def _wanted(
+    network: Network, label: str | None, header: bool | None, *, needs_label: bool = False
+) -> Wanted:
     from fastnet.data.tabular import Wanted
 
     classes = network.classes
@@ -182,6 +189,7 @@ def _wanted(network: Network, label: str | None, *, needs_label: bool = False) -
         options.column(label),
         needs_label,
         text_labels=classes is not None and classes.dtype.kind in "US",
+        header=header,
     )
 
 

@@ -96,6 +96,14 @@ LabelOption = Annotated[
         show_default="label, target, class or y",
     ),
 ]
+HeaderOption = Annotated[
+    bool | None,
+    Option(
+        "--header/--no-header",
+        help="Whether the first line of a CSV file has the columns' names.",
+        show_default="found out: numbers alone are a row",
+    ),
+]
 TrainingData = Annotated[
     str,
     typer.Argument(

@@ -61,7 +61,12 @@ class Table(NamedTuple):
     layout: Layout
 
 
-def read_csv(path: Path, label: str | int | None, one_hot: Sequence[str | int] = ()) -> Table:
+def read_csv(
+    path: Path,
+    label: str | int | None,
+    one_hot: Sequence[str | int] = (),
+    header: bool | None = None,
+) -> Table:
     """Return the table in a CSV file: commas between, a header or none, one column of labels.
 
     Parameters
@@ -73,6 +78,8 @@ def read_csv(path: Path, label: str | int | None, one_hot: Sequence[str | int] =
         class or y. Labels become numbers only if all of them are, and none is a code such as 007.
     one_hot : sequence of str or int
         Columns of text, by name or position: each text in one becomes a feature of zeros and ones.
+    header : bool, optional
+        Whether the first line has the columns' names; by default, unless it has numbers only.
 
     Raises
     ------
@@ -82,9 +89,9 @@ def read_csv(path: Path, label: str | int | None, one_hot: Sequence[str | int] =
         from 1.
     """
     with path.open(encoding="utf-8-sig", newline="") as file:
-        sheet = _Sheet(file, path)
-        place = _label_place(sheet.names, label, path, has_header=sheet.has_header)
-        coded = _places(sheet.names, one_hot, path, "one_hot")
+        sheet = _Sheet(file, path, header)
+        place = _label_place(sheet.names, label, path, no_header=sheet.no_header)
+        coded = _places(sheet.names, one_hot, path, "one_hot", no_header=sheet.no_header)
         return _table(sheet.frame(coded, place), place, coded, sheet.names, sheet)
 
 
@@ -101,7 +108,7 @@ def from_frame(
 ) -> Table:
     """Return the table in a data frame; see `read_csv` for the arguments."""
     names = [str(name) for name in frame.columns]
-    place = _label_place(names, label, source, has_header=True)
+    place = _label_place(names, label, source)
     coded = _places(names, one_hot, source, "one_hot")
     return _table(_numbered(frame), place, coded, names, _Frame(source, names))
 
@@ -134,6 +141,8 @@ class Wanted(NamedTuple):
         Whether there must be labels; else their column is left out, whatever is in it.
     text_labels : bool
         Whether labels are texts, also those that look like numbers.
+    header : bool, optional
+        Of CSV: whether the first line has the columns' names; by default found out.
     """
 
     layout: Layout
@@ -141,6 +150,7 @@ class Wanted(NamedTuple):
     label: str | int | None = None
     needs_label: bool = False
     text_labels: bool = False
+    header: bool | None = None
 
 
 class Reading(NamedTuple):
@@ -184,8 +194,10 @@ def csv_batches(
     ValueError
         If a column is missing, or as `read_csv` does; the iterator raises when it comes there.
     """
-    sheet = _Sheet(file, source)
-    reading = _reading(sheet.names, wanted, source, named=sheet.has_header)
+    sheet = _Sheet(file, source, wanted.header, wanted.layout)
+    reading = _reading(
+        sheet.names, wanted, source, named=sheet.has_header, no_header=sheet.no_header
+    )
     columns = zip(reading.places, reading.columns, strict=True)
     texts = [place for place, column in columns if column.categories]
     if reading.label is not None and wanted.text_labels:
@@ -255,9 +267,27 @@ class _Frame:
 
 
 class _Sheet(_Frame):
-    """A CSV file that is read from its beginning."""
+    """A CSV file that is read from its beginning.
 
-    def __init__(self, file: TextIO, source: str | Path) -> None:
+    Parameters
+    ----------
+    file : text file
+    source : str or Path
+        What to call it in messages.
+    header : bool, optional
+        Whether the first line has the columns' names; by default it is found out.
+    layout : Layout
+        What a network knows of such files.
+    """
+
+    def __init__(
+        self,
+        file: TextIO,
+        source: str | Path,
+        header: bool | None = None,
+        layout: Layout | None = None,
+    ) -> None:
+        check_header(header)
         self._pandas = _pandas(source)
         self._seen = _Seen(file)
         try:
@@ -266,8 +296,18 @@ class _Sheet(_Frame):
             raise ValueError(_no_text(source, error)) from None
         except csv.Error as error:
             raise ValueError(f"{source} cannot be read as a table: {error}") from None
-        self.has_header = not _is_of_numbers(first)
-        _check_first_line(first, source, has_header=self.has_header)
+        known = _known_header(first, layout or Layout()) if header is None else header
+        self._is_guessed = known is None
+        self.has_header = not _is_of_numbers(first) if known is None else known
+        # What tells, in messages, that there is no header; empty where there is one.
+        self.no_header = ""
+        if not self.has_header and self._is_guessed:
+            self.no_header = "the first line has numbers only"
+        elif not self.has_header:
+            self.no_header = "the first line is a row" + (
+                ", as in training" if header is None else " (header=False)"
+            )
+        _check_first_line(first, source, is_row=self._is_guessed and not self.has_header)
         names = (
             [name.strip() for name in first]
             if self.has_header
@@ -331,7 +371,8 @@ class _Sheet(_Frame):
 
     def _check_header(self, frame: pd.DataFrame) -> None:
         """Raise ValueError if the first line is one of the rows."""
-        if not self.has_header or not any(map(_is_number, self.names)):
+        is_certain = not (self._is_guessed and self.has_header)
+        if is_certain or not any(map(_is_number, self.names)):
             return
         for place, dtype in enumerate(frame.dtypes):
             if _is_plain(dtype):
@@ -341,7 +382,8 @@ class _Sheet(_Frame):
                 raise ValueError(
                     f"{self.line(int(again[0]))} has {_cut(self.names[place])} in column {place} "
                     f"(counted from 0), and so has the first line, beside numbers: it seems to be "
-                    f"a row and no header; put a line with the columns' names before it"
+                    f"a row and no header; say which with header=False or header=True, or put a "
+                    f"line with the columns' names before it"
                 )
 
     def frames(self, rows: int, texts: Sequence[int]) -> Iterator[tuple[int, pd.DataFrame]]:
@@ -522,8 +564,32 @@ def _is_of_numbers(fields: list[str]) -> bool:
     )
 
 
-def _check_first_line(fields: list[str], source: str | Path, *, has_header: bool) -> None:
-    """Raise ValueError if the first line of a file is not that of a table."""
+def check_header(header: Any) -> None:
+    """Raise TypeError unless it says whether there is a header, or nothing."""
+    if header is not None and not isinstance(header, bool):
+        raise TypeError(
+            f"header is {header!r}; expected True if the first line of a CSV file has the columns' "
+            f"names, False if it is a row, or None to have it found out"
+        )
+
+
+def _known_header(fields: list[str], layout: Layout) -> bool | None:
+    """Return whether a first line is a header, by what a network knows; None if that is not sure.
+
+    Names may be numbers, and rows may have texts: one or the other would be a row too many or too
+    few, and nobody would see it.
+    """
+    if layout.has_names and {column.name for column in layout.columns} <= {*map(str.strip, fields)}:
+        return True
+    is_nameless = bool(layout.columns) and not layout.has_names
+    return False if is_nameless and any(map(_is_number, fields)) else None
+
+
+def _check_first_line(fields: list[str], source: str | Path, *, is_row: bool) -> None:
+    """Raise ValueError if the first line of a file is not that of a table.
+
+    ``is_row`` says whether it is taken for a row because it has numbers only.
+    """
     if not fields:
         raise ValueError(f"{source}: the file is empty, or its first line is")
     if any("\0" in field for field in fields):
@@ -534,11 +600,11 @@ def _check_first_line(fields: list[str], source: str | Path, *, has_header: bool
     for mark, name in SEPARATORS.items():
         if len(fields) == 1 and mark in fields[0]:
             raise ValueError(f"{source}: fields are separated by {name}; expected commas between")
-    if not has_header and len(fields) > 2 and fields == list(map(str, range(len(fields)))):
+    if is_row and len(fields) > 2 and fields == list(map(str, range(len(fields)))):
         raise ValueError(
             f"{source}: the first line counts the columns, 0 to {len(fields) - 1}, as pandas names "
-            f"columns that have no name; remove it, or, if it is a row, put a line with names "
-            f"before it"
+            f"columns that have no name; say whether they are names or a row with header=True or "
+            f"header=False"
         )
 
 
@@ -553,19 +619,14 @@ def _no_text(source: str | Path, error: UnicodeDecodeError) -> str:
 
 
 def _label_place(
-    names: list[str], label: str | int | None, source: str | Path, *, has_header: bool
+    names: list[str], label: str | int | None, source: str | Path, *, no_header: str = ""
 ) -> int:
-    """Return the position of the label column."""
+    """Return the position of the label column; ``no_header`` tells why there are no names."""
     if label is not None:
-        if not has_header and isinstance(label, str) and not POSITION.fullmatch(label):
-            raise ValueError(
-                f"{source}: the first line has numbers only, so there is no header in which a "
-                f"column is called {label!r}; give the label column's position, as in label=0"
-            )
-        return _place(names, label, source, "label")
+        return _place(names, label, source, "label", no_header=no_header)
     usual = [place for place, name in enumerate(names) if name.lower() in USUAL_LABELS]
-    if not has_header or len(usual) != 1:
-        which = "none" if not usual or not has_header else "more than one"
+    if no_header or len(usual) != 1:
+        which = "none" if not usual or no_header else "more than one"
         raise ValueError(
             f"{source}: which column has the labels? Of {', '.join(USUAL_LABELS)} there is "
             f"{which}; say it with label=, by name or by position. The columns are {_shown(names)}"
@@ -574,17 +635,29 @@ def _label_place(
 
 
 def _places(
-    names: list[str], wanted: Sequence[str | int], source: str | Path, argument: str
+    names: list[str],
+    wanted: Sequence[str | int],
+    source: str | Path,
+    argument: str,
+    *,
+    no_header: str = "",
 ) -> list[int]:
     if isinstance(wanted, str | int):
         raise TypeError(
             f"{argument} is {wanted!r}; expected a list of columns, such as [{wanted!r}]"
         )
-    return [_place(names, one, source, argument) for one in wanted]
+    return [_place(names, one, source, argument, no_header=no_header) for one in wanted]
 
 
-def _place(names: list[str], wanted: Any, source: str | Path, argument: str) -> int:
+def _place(
+    names: list[str], wanted: Any, source: str | Path, argument: str, *, no_header: str = ""
+) -> int:
     """Return where a column stands that is named, or else whose position is given."""
+    if no_header and isinstance(wanted, str) and not POSITION.fullmatch(wanted):
+        raise ValueError(
+            f"{source}: {no_header}, so there is no header in which a column is called "
+            f"{_cut(wanted)}; give its position from 0 in {argument}, or say header=True"
+        )
     if isinstance(wanted, str) and wanted not in names and POSITION.fullmatch(wanted):
         wanted = int(wanted)
     if isinstance(wanted, int) and not isinstance(wanted, bool):
@@ -625,7 +698,9 @@ def _cut(value: object) -> str:
     return shown if len(shown) <= LONGEST_SHOWN + 2 else f"{shown[:LONGEST_SHOWN]}..."
 
 
-def _reading(names: list[str], wanted: Wanted, source: str | Path, *, named: bool) -> Reading:
+def _reading(
+    names: list[str], wanted: Wanted, source: str | Path, *, named: bool, no_header: str = ""
+) -> Reading:
     """Return where features and labels stand in a file; ``named`` says whether it has headings."""
     layout = wanted.layout
     label_place = None
@@ -638,7 +713,7 @@ def _reading(names: list[str], wanted: Wanted, source: str | Path, *, named: boo
                 f"training; say with label which one has them; the columns are {_shown(names)}"
             )
     elif wanted.label is not None or wanted.needs_label:
-        label_place = _label_place(names, wanted.label, source, has_header=named)
+        label_place = _label_place(names, wanted.label, source, no_header=no_header)
     columns = layout.columns or (Column(""),) * wanted.inputs
     if named and layout.is_named:
         places = _named_places(names, columns, source)
