@@ -355,6 +355,20 @@ def test_a_column_that_is_missing(run: Run, folder: Path) -> None:
     assert "out.csv" not in saved(folder)
 
 
+def test_what_is_missing_is_counted_as_far_as_it_was_read(run: Run, folder: Path) -> None:
+    rows = X.astype(object)
+    rows[[3, 5, 7], [0, 0, 1]] = None
+    frame = pd.DataFrame(rows, columns=["p", "q", "r"]).assign(extra="")
+    frame.to_csv("gaps.csv", index=False)
+    done = run("predict", "texts", "gaps.csv", "-o", "out.csv")
+    assert (done.code, done.out) == (2, b"")
+    assert (
+        "line 5, column 'p' has no value; missing are at least 3 cell(s): 'p' 2, 'q' 1;" in done.err
+    )
+    assert ".dropna(subset=['p', 'q']).to_csv('whole.csv', index=False), or fill them" in done.err
+    assert "out.csv" not in saved(folder)
+
+
 def test_what_was_trained_from_arrays_takes_columns_by_position(run: Run, models: Path) -> None:
     expected = loaded(models, "integers").predict(X)
     assert (run("predict", "integers", "x.csv", "--format", "npy").array == expected).all()

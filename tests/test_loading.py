@@ -29,6 +29,7 @@ from fastnet import cli
 from fastnet.data import tabular
 from fastnet.data.columns import Column, Layout
 from fastnet.data.images import FILES
+from fastnet.data.spelling import MISSING
 from fastnet.data.tabular import Wanted
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "mnist"
@@ -545,8 +546,50 @@ def test_gaps(tmp_path: Path, text: str, place: int) -> None:
     path = csv_of(tmp_path / "t.csv", f"label,a\n1,2\n{','.join(row)}\n")
     said = f"is {text!r}, which is no number" if text.strip('"') else "has no value"
     name = ("label", "a")[place]
-    with pytest.raises(ValueError, match=rf"line 3, column '{name}' {said}; fill gaps or drop"):
+    with pytest.raises(ValueError, match=rf"line 3, column '{name}' {said}; missing are 1 cell"):
         fastnet.load_data(path)
+
+
+@pytest.mark.parametrize("header", [True, False])
+@pytest.mark.parametrize("gap", [*MISSING, ""])
+def test_what_is_missing_is_counted_and_the_line_that_is_offered_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gap: str, header: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [f"00{i},{i},{gap if i % 4 == 1 else i},{gap if i % 3 == 1 else 0.5}" for i in range(9)]
+    text = "".join(f"{row}\n" for row in ["label,a,b,c", *rows][not header :])
+    csv_of(Path("t.csv"), text)
+    with pytest.raises(ValueError, match="missing are") as error:
+        fastnet.load_data("t.csv", label=0, header=header)
+    said = str(error.value)
+    names = ("'c'", "'b'") if header else ("'3'", "'2'")
+    assert f"; missing are 5 cell(s): {names[0]} 3, {names[1]} 2; drop such rows, as in " in said
+    assert said.endswith(", or fill them, with the same values in every table")
+    exec(said.split(", as in ")[1].split(", or fill")[0], {"pandas": pd})
+    data = fastnet.load_data("whole.csv", label=0, header=header)
+    assert data.X_train.tolist() == [[i, i, 0.5] for i in (0, 2, 3, 6, 8)]
+    assert data.y_train.tolist() == ["000", "002", "003", "006", "008"]
+
+
+def test_what_is_missing_in_labels_texts_and_many_columns(tmp_path: Path) -> None:
+    def said(source: Any, **options: Any) -> str:
+        with pytest.raises(ValueError, match="missing are") as error:
+            fastnet.load_data(source, label=0, **options)
+        return str(error.value).split("; missing are ")[1]
+
+    path = csv_of(tmp_path / "t.csv", "label,a\n1,2\nNA,3\n,4\n2.5,5\n")
+    assert said(path).startswith("2 cell(s): 'label' 2; drop such rows, as in pandas.read_csv(")
+    assert said(path).endswith(".to_csv('whole.csv', index=False)")
+    path = csv_of(tmp_path / "t.csv", "label,a,city\n1,NA,NA\n2,3,\n3,True,Rome\n")
+    filled = "drop such rows, or fill them, with the same values in every table"
+    assert said(path, one_hot=["city"]) == f"2 cell(s): 'a' 1, 'city' 1; {filled}"
+    wide = "label," + ",".join(f"c{i}" for i in range(20))
+    path = csv_of(tmp_path / "t.csv", f"{wide}\n1{',' * 20}\n1{',2' * 20}\n")
+    many = ", ".join(f"'c{i}' 1" for i in range(8))
+    assert said(path) == f"20 cell(s): {many} and those of 12 more column(s); {filled}"
+    frame = pd.DataFrame({"y": [1, 2, 3], "a": [1, None, 3], "b": ["1", "2", None]})
+    assert said(frame).startswith("2 cell(s): 'a' 1, 'b' 1; drop such rows, as in frame.dropna(),")
+    assert said(frame.astype(object).fillna("NA")) == f"2 cell(s): 'a' 1, 'b' 1; {filled}"
 
 
 def test_columns_of_true_and_false_are_numbers(tmp_path: Path) -> None:

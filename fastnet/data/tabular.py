@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 import numpy as np
 
 from fastnet.data.columns import Column, Layout, layout_of
+from fastnet.data.gaps import Gap, counted, cut
+from fastnet.data.spelling import LONGEST_NUMBER, MISSING, TRUTHS, has_codes, is_plain, meant
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,23 +36,9 @@ INSTALL = "python -m pip install 'fastnet-nn[data]'"
 MOST_CATEGORIES = 1000
 # How pandas' column of row numbers is called, once it was written to a file and read again.
 INDEX_NAMES = ("", "Unnamed: 0")
-LONGEST_SHOWN = 60  # characters of a text or a name, in a message
-# What stands for a gap among numbers; among texts they are some of them, and only "" is a gap.
-MISSING = (
-    *("NA", "N/A", "n/a", "<NA>", "NaN", "nan", "-NaN", "-nan", "None", "NULL", "null"),
-    *("#N/A", "#N/A N/A", "#NA", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
-)
-TRUTHS = {
-    **dict.fromkeys(("True", "TRUE", "true"), True),
-    **dict.fromkeys(("False", "FALSE", "false"), False),
-}
 POSITION = re.compile(r"\s*[-+]?\d{1,18}\s*", re.ASCII)
-# In numbers, one a line: none is a fraction; and a code such as 007.
-ALL_WHOLE = re.compile(r"[-+\d\s]*", re.ASCII)
-CODE = re.compile(r"^[ \t]*[-+]?0\d+[ \t]*$", re.ASCII | re.MULTILINE)
 # Up to so many columns, a second look at the labels costs less than a Python text of each.
 NARROW = 16
-LONGEST_NUMBER = 24  # bytes of a label's text that are looked at
 
 
 class Table(NamedTuple):
@@ -206,7 +194,8 @@ def csv_batches(
     def batches() -> Iterator[Batch]:
         for first, frame in sheet.frames(rows, texts):
             if reading.label is not None and not wanted.text_labels:
-                _refuse_missing(frame[reading.label], sheet, reading.label, first)
+                with counted(frame, reading.places, texts, reading.label, sheet, is_part=True):
+                    _refuse_missing(frame[reading.label], sheet, reading.label, first)
             yield _batch(frame, reading, sheet, first)
 
     return reading, batches()
@@ -260,10 +249,14 @@ class _Frame:
         return f"{self.source}: row {row}"
 
     def column(self, place: int) -> str:
-        return f"{self.source}: column {_cut(self.names[place])}"
+        return f"{self.source}: column {cut(self.names[place])}"
 
     def where(self, row: int, place: int) -> str:
-        return f"{self.line(row)}, column {_cut(self.names[place])}"
+        return f"{self.line(row)}, column {cut(self.names[place])}"
+
+    def without_gaps(self, places: Sequence[int], *, in_words: bool) -> str:  # noqa: ARG002
+        """Return a line that drops the rows with gaps; pandas takes no texts in frames for such."""
+        return "" if in_words else "frame.dropna()"
 
 
 class _Sheet(_Frame):
@@ -289,6 +282,7 @@ class _Sheet(_Frame):
     ) -> None:
         check_header(header)
         self._pandas = _pandas(source)
+        self.is_file = isinstance(source, Path)
         self._seen = _Seen(file)
         try:
             first = next(csv.reader(self._seen), [])
@@ -323,6 +317,17 @@ class _Sheet(_Frame):
             number = next(itertools.islice(lines, record, None), number + 1) - 1
         return f"{self.source}: line {number + 1}"
 
+    def without_gaps(self, places: Sequence[int], *, in_words: bool) -> str:  # noqa: ARG002
+        """Return a line that writes a file of the other rows, their texts as they are."""
+        if not self.is_file or len({*self.names}) < len(self.names):
+            return ""
+        columns = [self.names[place] for place in places] if self.has_header else [*places]
+        read, write = ("", "") if self.has_header else (", header=None", ", header=False")
+        return (
+            f"pandas.read_csv({self.source!r}, dtype=str{read}).dropna(subset={columns})"
+            f".to_csv('whole.csv', index=False{write})"
+        )
+
     def frame(self, texts: Sequence[int], label: int) -> pd.DataFrame:
         """Return all rows; in the columns ``texts``, numbers are texts, too."""
         # To make a text of every label takes longer than all else in a narrow table: there they
@@ -337,7 +342,8 @@ class _Sheet(_Frame):
         elif label not in texts and not (by_looks and self._come_back(labels, label)):
             if by_looks and not isinstance(labels.iloc[0], str):
                 labels = self._column(label, str, len(frame))
-            frame[label] = _as_meant(labels, self, label, 0)
+            with counted(frame, [*range(len(self.names))], texts, label, self):
+                frame[label] = _as_meant(labels, self, label, 0)
         self._check_header(frame)
         return frame
 
@@ -354,7 +360,7 @@ class _Sheet(_Frame):
         return frame[place]
 
     def _come_back(self, values: pd.Series[Any], place: int) -> bool:
-        """Whether labels were read as numbers that come back as they were given; see `_meant`."""
+        """Whether labels were read as numbers that come back as they were given; see `meant`."""
         numbers = np.asarray(values)
         kind = numbers.dtype.kind
         if kind not in "iuf":
@@ -367,7 +373,7 @@ class _Sheet(_Frame):
             return False
         texts = np.asarray(self._column(place, f"S{LONGEST_NUMBER}", len(numbers)))
         texts = texts.astype(f"S{LONGEST_NUMBER}", copy=False)  # before pandas 3 they are objects
-        return not _has_codes(texts[whole], signs=kind != "f")
+        return not has_codes(texts[whole], signs=kind != "f")
 
     def _check_header(self, frame: pd.DataFrame) -> None:
         """Raise ValueError if the first line is one of the rows."""
@@ -375,12 +381,12 @@ class _Sheet(_Frame):
         if is_certain or not any(map(_is_number, self.names)):
             return
         for place, dtype in enumerate(frame.dtypes):
-            if _is_plain(dtype):
+            if is_plain(dtype):
                 continue
             again = np.flatnonzero(frame[place].astype(str).str.strip() == self.names[place])
             if len(again):
                 raise ValueError(
-                    f"{self.line(int(again[0]))} has {_cut(self.names[place])} in column {place} "
+                    f"{self.line(int(again[0]))} has {cut(self.names[place])} in column {place} "
                     f"(counted from 0), and so has the first line, beside numbers: it seems to be "
                     f"a row and no header; say which with header=False or header=True, or put a "
                     f"line with the columns' names before it"
@@ -656,7 +662,7 @@ def _place(
     if no_header and isinstance(wanted, str) and not POSITION.fullmatch(wanted):
         raise ValueError(
             f"{source}: {no_header}, so there is no header in which a column is called "
-            f"{_cut(wanted)}; give its position from 0 in {argument}, or say header=True"
+            f"{cut(wanted)}; give its position from 0 in {argument}, or say header=True"
         )
     if isinstance(wanted, str) and wanted not in names and POSITION.fullmatch(wanted):
         wanted = int(wanted)
@@ -672,9 +678,7 @@ def _place(
     count = names.count(wanted)
     if count != 1:
         found = "no column is" if not count else f"{count} columns are"
-        raise ValueError(
-            f"{source}: {found} called {_cut(wanted)}; the columns are {_shown(names)}"
-        )
+        raise ValueError(f"{source}: {found} called {cut(wanted)}; the columns are {_shown(names)}")
     return names.index(wanted)
 
 
@@ -689,13 +693,7 @@ def _named_places(names: list[str], wanted: Sequence[Column], source: str | Path
 
 
 def _shown(names: Sequence[str]) -> str:
-    return ", ".join(map(_cut, names[:8])) + (", ..." if len(names) > 8 else "")
-
-
-def _cut(value: object) -> str:
-    """Return how a value is written, not all of it if it is long."""
-    shown = repr(value[: LONGEST_SHOWN + 1] if isinstance(value, str) else value)
-    return shown if len(shown) <= LONGEST_SHOWN + 2 else f"{shown[:LONGEST_SHOWN]}..."
+    return ", ".join(map(cut, names[:8])) + (", ..." if len(names) > 8 else "")
 
 
 def _reading(
@@ -709,7 +707,7 @@ def _reading(
             label_place = _place(names, layout.label, source, "label")
         elif wanted.needs_label:
             raise ValueError(
-                f"{source}: no column is called {_cut(layout.label)}, as that of the labels was in "
+                f"{source}: no column is called {cut(layout.label)}, as that of the labels was in "
                 f"training; say with label which one has them; the columns are {_shown(names)}"
             )
     elif wanted.label is not None or wanted.needs_label:
@@ -743,8 +741,8 @@ def _compare_names(
     for place, column in zip(places, columns, strict=True):
         if names[place] != column.name:
             raise ValueError(
-                f"{source}: column {place} (counted from 0) is called {_cut(names[place])}, and in "
-                f"training {_cut(column.name)} stood there; where headings are empty or the same, "
+                f"{source}: column {place} (counted from 0) is called {cut(names[place])}, and in "
+                f"training {cut(column.name)} stood there; where headings are empty or the same, "
                 f"columns are known by position: expected the order of the training"
             )
 
@@ -759,19 +757,20 @@ def _table(
     if not len(frame) or len(names) < 2:
         raise ValueError(f"{at.source}: expected rows, and a column beside the labels")
     if label in coded:
-        raise ValueError(f"{at.source}: the labels' column {_cut(names[label])} is in one_hot, too")
+        raise ValueError(f"{at.source}: the labels' column {cut(names[label])} is in one_hot, too")
     places = [place for place in range(len(names)) if place != label]
     if label:
         _refuse_index(frame, at)
-    _refuse_gaps(frame, [*places, label], at, 0)
-    is_nameless = isinstance(at, _Sheet) and not at.has_header
-    texts = {place: _categories(frame[place], at, place) for place in coded}
-    columns = tuple(
-        Column("" if is_nameless else names[place], texts.get(place, ())) for place in places
-    )
-    X = _features(frame, Reading(places, columns, label, ()), at, 0)
-    y = _labels(frame[label], at, label, 0)
-    return Table(X, y, Layout(columns, "" if is_nameless else names[label]))
+    with counted(frame, places, coded, label, at):
+        _refuse_gaps(frame, [*places, label], at, 0)
+        is_nameless = isinstance(at, _Sheet) and not at.has_header
+        texts = {place: _categories(frame[place], at, place) for place in coded}
+        columns = tuple(
+            Column("" if is_nameless else names[place], texts.get(place, ())) for place in places
+        )
+        X = _features(frame, Reading(places, columns, label, ()), at, 0)
+        y = _labels(frame[label], at, label, 0)
+        return Table(X, y, Layout(columns, "" if is_nameless else names[label]))
 
 
 def _categories(values: pd.Series[Any], at: _Frame, place: int) -> tuple[str, ...]:
@@ -787,30 +786,30 @@ def _categories(values: pd.Series[Any], at: _Frame, place: int) -> tuple[str, ..
 def _batch(frame: pd.DataFrame, reading: Reading, at: _Frame, first: int) -> Batch:
     """Return features and labels of rows whose columns are numbered; ``first`` is the first row."""
     label = reading.label
-    _refuse_gaps(frame, reading.places if label is None else [*reading.places, label], at, first)
-    y = None if label is None else _labels(frame[label], at, label, first)
-    return Batch(_features(frame, reading, at, first), y)
-
-
-def _is_plain(dtype: Any) -> bool:
-    """Whether it is NumPy's, of numbers without room for gaps."""
-    return isinstance(dtype, np.dtype) and dtype.kind in "biu"
+    columns = zip(reading.places, reading.columns, strict=True)
+    coded = [place for place, column in columns if column.categories]
+    with counted(frame, reading.places, coded, label, at, is_part=True):
+        _refuse_gaps(
+            frame, reading.places if label is None else [*reading.places, label], at, first
+        )
+        y = None if label is None else _labels(frame[label], at, label, first)
+        return Batch(_features(frame, reading, at, first), y)
 
 
 def _refuse_index(frame: pd.DataFrame, at: _Frame) -> None:
     """Raise ValueError for a first column that came of writing a frame with its row numbers."""
-    if at.names[0] not in INDEX_NAMES or not _is_plain(frame[0].dtype):
+    if at.names[0] not in INDEX_NAMES or not is_plain(frame[0].dtype):
         return
     if np.array_equal(frame[0], np.arange(len(frame))):
         raise ValueError(
-            f"{at.source}: the first column, {_cut(at.names[0])}, only counts the rows, as pandas "
+            f"{at.source}: the first column, {cut(at.names[0])}, only counts the rows, as pandas "
             f"writes it: write the table with to_csv(..., index=False), or remove the column"
         )
 
 
 def _refuse_gaps(frame: pd.DataFrame, places: list[int], at: _Frame, first: int) -> None:
     kinds = dict(enumerate(frame.dtypes))
-    suspects = [place for place in places if not _is_plain(kinds[place])]
+    suspects = [place for place in places if not is_plain(kinds[place])]
     suspects = [place for place in suspects if not _is_finite(frame[place])]
     mask = frame[suspects].isna().to_numpy(dtype=bool)
     if not mask.any():
@@ -818,9 +817,7 @@ def _refuse_gaps(frame: pd.DataFrame, places: list[int], at: _Frame, first: int)
     row, place = (int(i) for i in np.argwhere(mask)[0])
     if frame.iloc[row].isna().all():
         raise ValueError(f"{at.line(first + row)} is empty")
-    raise ValueError(
-        f"{at.where(first + row, suspects[place])} has no value; fill gaps or drop such rows first"
-    )
+    raise Gap(f"{at.where(first + row, suspects[place])} has no value")
 
 
 def _is_finite(values: pd.Series[Any]) -> bool:
@@ -860,61 +857,18 @@ def _as_meant(values: pd.Series[Any], at: _Frame, place: int, first: int) -> pd.
     if values.isna().any():
         return values  # which will be refused
     _refuse_missing(values, at, place, first)
-    numbers = _meant(values)
+    numbers = meant(values)
     return values if numbers is None else type(values)(numbers, index=values.index)
 
 
 def _refuse_missing(values: pd.Series[Any], at: _Frame, place: int, first: int) -> None:
     """Raise ValueError if labels are numbers beside NA or the like, which would make them texts."""
-    if _is_plain(values.dtype) or values.dtype.kind == "f":
+    if is_plain(values.dtype) or values.dtype.kind == "f":
         return
     gaps = values.isin(MISSING)
-    if gaps.any() and not gaps.all() and _meant(values[~gaps].dropna()) is not None:
+    if gaps.any() and not gaps.all() and meant(values[~gaps].dropna()) is not None:
         row = int(np.flatnonzero(gaps)[0])
-        raise ValueError(_no_number(at.where(first + row, place), values.iloc[row]))
-
-
-def _meant(values: pd.Series[Any]) -> Array | None:
-    """Return the numbers that texts stand for, or None if some stand for themselves.
-
-    Whole numbers must be written as they will be shown: 007 and +1 are not 7 and 1, and so it is
-    with more digits than 64 bits have. Among fractions, +1 is a quantity like them.
-    """
-    import pandas
-
-    # Each text once: classes are few.
-    places, unique = pandas.factorize(values)
-    texts = np.asarray(unique, dtype=object)
-    given: Array
-    if all(text in TRUTHS for text in texts):
-        given = np.array([TRUTHS[text] for text in texts])[places]
-        return given
-    try:
-        numbers = np.asarray(pandas.to_numeric(texts))
-    except (ValueError, TypeError):
-        return None
-    lines = "\n".join(texts)
-    is_whole = ALL_WHOLE.fullmatch(lines) is not None
-    kinds = "iu" if is_whole else "f"
-    if numbers.dtype.kind not in kinds or (is_whole and "+" in lines) or CODE.search(lines):
-        return None
-    given = numbers[places]
-    return given
-
-
-def _has_codes(texts: Array, *, signs: bool) -> bool:
-    """Whether a text of a whole number, as bytes, is a code or, with ``signs``, has a plus.
-
-    True also for one that is too long to tell.
-    """
-    letters = texts.view(np.uint8).reshape(len(texts), -1)
-    if letters[:, -1].any():
-        return True
-    first = np.where(letters[:, 0] == ord("-"), letters[:, 1], letters[:, 0])
-    # All but those with a digit from 1 to 9 in front, and those of one letter.
-    odd = ((first < ord("1")) | (first > ord("9"))) & (letters[:, 1] != 0)
-    lines = b"\n".join(texts[odd].tolist()).decode("latin-1")
-    return (signs and "+" in lines) or CODE.search(lines) is not None
+        raise _no_number(at.where(first + row, place), values.iloc[row])
 
 
 def _labels(values: pd.Series[Any], at: _Frame, place: int, first: int) -> Array:
@@ -927,7 +881,7 @@ def _labels(values: pd.Series[Any], at: _Frame, place: int, first: int) -> Array
     if len(kinds) > 1:
         raise ValueError(
             f"{at.column(place)} mixes text and numbers; expected labels of "
-            f"one kind: convert them, as in frame[{_cut(at.names[place])}].astype(str)"
+            f"one kind: convert them, as in frame[{cut(at.names[place])}].astype(str)"
         )
     if True in kinds:
         return labels.astype(str)
@@ -953,16 +907,16 @@ def _parsed(values: pd.Series[Any], at: _Frame, place: int, first: int) -> Array
         # Beside NA, True and False are texts, too, and what is amiss is NA.
         amiss = (int(row) for row in wrong if str(objects.iloc[row]) not in TRUTHS)
         row = next(amiss, int(wrong[0]) if len(wrong) else 0)
-        raise ValueError(_no_number(at.where(first + row, place), objects.iloc[row]))
+        raise _no_number(at.where(first + row, place), objects.iloc[row])
     parsed: Array = numbers.to_numpy()
     return parsed
 
 
-def _no_number(where: str, value: object) -> str:
-    way = "make features of its texts with one_hot, or drop the column"
+def _no_number(where: str, value: object) -> ValueError:
+    said = f"{where} is {cut(value)}, which is no number"
     if isinstance(value, str) and value in MISSING:
-        way = "fill gaps or drop such rows first"
-    return f"{where} is {_cut(value)}, which is no number; {way}"
+        return Gap(said)
+    return ValueError(f"{said}; make features of its texts with one_hot, or drop the column")
 
 
 def _refuse_times(values: pd.Series[Any], at: _Frame, place: int) -> None:
@@ -1000,7 +954,7 @@ def _coded(
     if len(strange):
         row = int(strange[0])
         raise ValueError(
-            f"{at.where(first + row, place)} is {_cut(texts[row])}, which was not there in "
+            f"{at.where(first + row, place)} is {cut(texts[row])}, which was not there in "
             f"training; it knows {_shown(categories)}"
         )
     return np.eye(len(categories), dtype=np.uint8)[:, codes]
