@@ -503,8 +503,9 @@ BAD_CONFIGS = {
         "[train]\nlearning_rate = 1\nlearning-rate = 2",
         "'learning-rate' stands there twice: as 'learning_rate', too",
     ),
-    "no number": ("[train]\nepochs = 'many'", "Invalid value for '--epochs'"),
-    "a fraction": ("[train]\nepochs = 1.5", "Invalid value for '--epochs'"),
+    "no number": ("[train]\nepochs = 'many'", "options.toml: train: epochs is 'many': "),
+    "a fraction": ("[train]\nepochs = 1.5", "options.toml: train: epochs is 1.5: "),
+    "too small": ("[bench]\nrepeats = 0", "options.toml: bench: repeats is 0: "),
     "not finite": ("[train]\nlearning-rate = nan", "learning_rate is nan"),
     "help": ("[train]\nhelp = true", "'help' is no option"),
 }
@@ -538,6 +539,21 @@ def test_a_config_may_begin_with_a_byte_order_mark_and_be_empty(inside: Inside) 
 def test_an_empty_list_is_an_empty_text(inside: Inside) -> None:
     _, out, _ = inside("--config", config(TRAIN.replace("[8, 4]", "[]")), "train")
     assert json.loads(out)["parameters"] == 650
+
+
+def test_an_entry_of_a_list_is_one_name(inside: Inside) -> None:
+    names = ["a,x", 'b "c"', " d ", "e"]
+    rows = [f"{i % 7},{','.join('uvw'[(i + j) % 3] for j in range(4))}" for i in range(40)]
+    text = '"y","a,x","b ""c""",d,e\n' + "\n".join(rows) + "\n"
+    Path("t.csv").write_text(text)
+    options = f"label = 'y'\none-hot = {json.dumps(names)}\nhidden = [4]\nepochs = 1\njson = true"
+    file = config(f"[train]\nbackend = 'numpy'\ntask = 'classification'\n{options}\n")
+    code, out, err = inside("--config", file, "train", "t.csv")
+    assert code == 0, err
+    assert json.loads(out)["parameters"] == 12 * 4 + 4 + 4 * 7 + 7
+    file = config(Path(file).read_text().replace(json.dumps(names), "'d,e,\"a,x\"'"))
+    _, _, err = inside("--config", file, "train", "t.csv")
+    assert "column 'b \"c\"' is" in one_line(err)
 
 
 # -- what every command has -----------------------------------------------------------------------
