@@ -22,7 +22,7 @@ import pytest
 import fastnet
 from fastnet import cli, predictions
 from fastnet.data import batches
-from fastnet.execution.executor import BLOCK_ROWS
+from fastnet.execution.executor import BLOCK_ROWS, Executor
 
 ROOT = Path(__file__).parents[1]
 LIMIT = 120  # seconds until a command counts as hung
@@ -292,6 +292,29 @@ def test_headings_of_probabilities(run: Run, models: Path, kind: str, headings: 
 
 
 @pytest.mark.usefixtures("short_batches")
+@pytest.mark.parametrize("kind", ["integers", "bytes", "booleans", "sigmoid", "multilabel"])
+def test_probabilities_take_one_pass(
+    run: Run, models: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    plain = run("predict", kind, "x.csv", "--format", "npy")
+    shares = run("predict", kind, "x.csv", "--format", "npy", "--probabilities")
+    passes = []
+    passed = Executor._passed
+
+    def counted(self: Any, *arguments: Any) -> Any:
+        passes.append(len(arguments[0]))
+        return passed(self, *arguments)
+
+    monkeypatch.setattr(Executor, "_passed", counted)
+    done = run("predict", kind, "x.csv", "--probabilities")
+    assert sum(passes) == len(X)
+    network = loaded(models, kind)
+    labels, probabilities = network.predict_both(X)
+    assert labels.tolist() == network.predict(X).tolist() == plain.array.tolist()
+    assert probabilities.tobytes() == network.predict_proba(X).tobytes() == shares.array.tobytes()
+    assert len(done.table) == 1 + len(X)
+
+
 def test_numbers_go_on_from_batch_to_batch(run: Run) -> None:
     table = run("predict", "integers", "x.csv", "--numbers", "Id", "--name", "Label").table
     assert table[0] == ["Id", "Label"]
@@ -376,7 +399,7 @@ def test_what_was_trained_from_arrays_takes_columns_by_position(run: Run, models
     assert (done.array == expected).all()
     done = run("predict", "integers", "labelled.csv")
     assert (done.code, done.out) == (2, b"")
-    assert "if one of them has the labels, say which with label" in done.err
+    assert "if one of them has the labels, say which with --label" in done.err
 
 
 def test_a_table_without_headings(run: Run) -> None:

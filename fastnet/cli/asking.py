@@ -14,6 +14,7 @@ from fastnet.cli import options, screen
 from fastnet.cli.app import app, guarded
 from fastnet.data.loading import KNOWN
 from fastnet.execution.registry import BACKEND_VARIABLE
+from fastnet.predictions import DEFAULT, WRITERS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,7 +67,7 @@ def evaluate(
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
-    """Compare what a saved network says of rows with their labels."""
+    """Compare what a saved network says of rows with their labels; all rows are held in memory."""
     import numpy as np
 
     from fastnet.data import batches
@@ -104,17 +105,16 @@ def predict(
         options.Option(
             "--output",
             "-o",
-            help="The file to write, - for stdout; its ending, .csv, .json or .npy, names the "
-            "format.",
+            help="The file to write, - for stdout; its ending names the format.",
             show_default="stdout",
         ),
     ] = None,
     format: Annotated[  # noqa: A002
         str | None,
         options.Option(
-            help="csv, json or npy.",
-            show_default="csv on stdout",
-            autocompletion=lambda: ["csv", "json", "npy"],
+            help=f"{', '.join(WRITERS)}.",
+            show_default=f"what --output ends in; {DEFAULT.name} on stdout",
+            autocompletion=lambda: [*WRITERS],
         ),
     ] = None,
     json: Annotated[bool, options.Option("--json", help="The same as --format json.")] = False,
@@ -200,7 +200,7 @@ def _answers(
     rows = 0
     for X, _ in source.batches:
         try:
-            answer = network.predict(X), network.predict_proba(X) if probabilities else None
+            answer = network.predict_both(X) if probabilities else (network.predict(X), None)
         except ValueError as error:
             if not rows:
                 raise
