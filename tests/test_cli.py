@@ -228,7 +228,7 @@ def test_errors_on_a_terminal_are_one_message() -> None:
     code, output, screen = run_on_terminal("train", "--activation", "relo", NO_COLOR="1")
     assert code == 2
     assert output == ""
-    assert screen.startswith("fastnet: activation is 'relo'")
+    assert screen.startswith("fastnet: --activation is 'relo'")
     assert "Traceback" not in screen
 
 
@@ -272,7 +272,7 @@ MISUSE = {
     "no number": (["train", "--epochs", "many"], "--epochs"),
     "no epochs": (["train", "--epochs", "0"], "epochs is 0; expected a whole number, 1 or larger"),
     "bad share": (["train", "--validation", "2"], "is 2.0; expected"),
-    "bad rate": (["train", "--learning-rate", "nan"], "learning_rate is nan; expected"),
+    "bad rate": (["train", "--learning-rate", "nan"], "--learning-rate is nan; expected"),
     "bad sizes": (["train", "--hidden", "8;8"], "--hidden is '8;8'; expected sizes"),
     "zero size": (["train", "--hidden", "8,0"], "hidden is 0; expected a whole number"),
     "bad batch": (["train", "--batch-size", "half"], "--batch-size is 'half'; expected"),
@@ -459,11 +459,11 @@ def test_what_is_read_later_counts_before_the_file_too(inside: Inside) -> None:
     _, _, err = inside("--config", file, "train", "mnist", FASTNET_DATA_DIR="variable")
     assert "mnist is not in variable (FASTNET_DATA_DIR)" in err
     _, _, err = inside("--config", file, "train", "mnist")
-    assert "mnist is not in file (data_dir)" in err
+    assert "mnist is not in file (--data-dir)" in err
     _, _, err = inside(
         "--config", file, "train", "mnist", "--data-dir", "word", FASTNET_DATA_DIR="variable"
     )
-    assert "mnist is not in word (data_dir)" in err
+    assert "mnist is not in word (--data-dir)" in err
 
 
 def test_groups_have_tables_and_variables(inside: Inside) -> None:
@@ -506,7 +506,7 @@ BAD_CONFIGS = {
     "no number": ("[train]\nepochs = 'many'", "options.toml: train: epochs is 'many': "),
     "a fraction": ("[train]\nepochs = 1.5", "options.toml: train: epochs is 1.5: "),
     "too small": ("[bench]\nrepeats = 0", "options.toml: bench: repeats is 0: "),
-    "not finite": ("[train]\nlearning-rate = nan", "learning_rate is nan"),
+    "not finite": ("[train]\nlearning-rate = nan", "--learning-rate is nan"),
     "help": ("[train]\nhelp = true", "'help' is no option"),
 }
 
@@ -620,7 +620,7 @@ def test_bench(inside: Inside) -> None:
         ("--seconds 0", "--seconds"),
         ("--repeats 0", "--repeats"),
         ("--backends nunpy", "did you mean 'numpy'?"),
-        ("--batch-size -1", "batch_size is -1"),
+        ("--batch-size -1", "--batch-size is -1"),
         ("--hidden 99999999999", "hidden is 99999999999"),
         ("--threads 0", "threads is 0"),
     ],
@@ -674,8 +674,8 @@ def test_bytes_that_nobody_scales_are_pointed_out(inside: Inside) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--input-scale nan", "input_scale is nan"),
-        ("--input-scale 0", "input_scale is 0.0"),
+        ("--input-scale nan", "--input-scale is nan"),
+        ("--input-scale 0", "--input-scale is 0.0"),
         ("--input-scale 1/0", "--input-scale is '1/0'; expected a number, or a fraction"),
         ("--input-scale 1/", "--input-scale is '1/'"),
         ("--input-scale /2", "--input-scale is '/2'"),

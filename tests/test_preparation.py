@@ -250,7 +250,7 @@ def test_texts_that_stand_for_gaps_elsewhere_are_texts(tmp_path: Path) -> None:
             fastnet.load_data(write(tmp_path, f"{text}{gap}\n"), one_hot=["city"])
     for number in ("NA", "nan", "NULL"):
         path = write(tmp_path, f"size,label\nTrue,1\n{number},2\n")
-        said = f"line 3, column 'size' is '{number}', which is no number; fill gaps"
+        said = f"line 3, column 'size' is '{number}', which is no number; missing are "
         with pytest.raises(ValueError, match=said):
             fastnet.load_data(path)
 

@@ -708,7 +708,7 @@ def _reading(
         elif wanted.needs_label:
             raise ValueError(
                 f"{source}: no column is called {cut(layout.label)}, as that of the labels was in "
-                f"training; say with label which one has them; the columns are {_shown(names)}"
+                f"training; say with label= which one has them; the columns are {_shown(names)}"
             )
     elif wanted.label is not None or wanted.needs_label:
         label_place = _label_place(names, wanted.label, source, no_header=no_header)
@@ -719,7 +719,7 @@ def _reading(
         places = [place for place in range(len(names)) if place != label_place]
         if len(places) != len(columns):
             hint = (
-                "; if one of them has the labels, say which with label"
+                "; if one of them has the labels, say which with label="
                 if label_place is None and len(places) == len(columns) + 1
                 else ""
             )
