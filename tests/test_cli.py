@@ -612,6 +612,19 @@ def test_bench(inside: Inside) -> None:
     assert out.splitlines()[2].split()[0] == "numpy"
 
 
+def test_bench_of_a_table(inside: Inside) -> None:
+    Path("t.csv").write_text("".join(f"{i % 7},{'ab'[i % 2]},{i % 5}\n" for i in range(60)))
+    words = "bench t.csv --label 2 --no-header --one-hot 1 --hidden 5 --preparation standard --json"
+    short = "--backends numpy --seconds 0.01 --repeats 1".split()
+    for task, outputs in (("auto", 5), ("regression", 1)):
+        code, out, err = inside(*words.split(), "--task", task, *short)
+        assert code == 0, err
+        network = json.loads(out)["network"]
+        assert network == f"3-5-{outputs} on t.csv, 128 rows a step, adam, float32"
+    code, _, err = inside(*words.replace("standard", "standart").split(), *short)
+    assert (code, "--preparation is 'standart'" in one_line(err)) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -82,6 +82,16 @@ ThreadsOption = Annotated[
     ),
 ]
 SeedOption = Annotated[int, Option(help="Decides first weights, row order and splits.")]
+OneHotOption = Annotated[
+    str,
+    Option(
+        help="Columns of text, such as city,colour: each text becomes a feature.",
+        show_default="none",
+    ),
+]
+TaskOption = Annotated[
+    str, Option(help="classification, regression, or auto: what the targets look like.")
+]
 DataDirOption = Annotated[
     Path | None,
     Option(

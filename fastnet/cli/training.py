@@ -30,13 +30,7 @@ WIDEST_DIGIT = 32  # pixels; each takes two columns
 def train(
     data: options.TrainingData = "digits",
     label: options.LabelOption = None,
-    one_hot: Annotated[
-        str,
-        options.Option(
-            help="Columns of text, such as city,colour: each text becomes a feature.",
-            show_default="none",
-        ),
-    ] = "",
+    one_hot: options.OneHotOption = "",
     header: options.HeaderOption = None,
     data_dir: options.DataDirOption = None,
     hidden: options.HiddenOption = "128",
@@ -44,9 +38,7 @@ def train(
     loss: options.LossOption = None,
     input_scale: options.ScaleOption = None,
     preparation: options.PreparationOption = None,
-    task: Annotated[
-        str, options.Option(help="classification, regression, or auto: what the targets look like.")
-    ] = "auto",
+    task: options.TaskOption = "auto",
     optimizer: options.OptimizerOption = "adam",
     learning_rate: Annotated[
         float | None,
