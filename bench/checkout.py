@@ -43,7 +43,7 @@ def require_packages() -> None:
 
 def mnist_files() -> list[str]:
     """Return the names of MNIST's files, as they are distributed."""
-    from fastnet.data.images import FILES
+    from fastnet.data.published import FILES
 
     return [f"{name}.gz" for name in FILES.values()]
 

@@ -20,7 +20,9 @@ INTERRUPTED, UNREAD, TERMINATED = 130, 141, 143
 
 
 def with_exit_codes(
-    program: str, meaning: Callable[[BaseException], tuple[int, object] | None]
+    program: str,
+    meaning: Callable[[BaseException], tuple[int, object] | None],
+    wording: Callable[[str, Callable[..., None]], str] = lambda message, command: message,  # noqa: ARG005
 ) -> Callable[[Callable[P, None]], Callable[P, None]]:
     """Return a decorator for the commands of a program, and for the program as a whole.
 
@@ -31,6 +33,8 @@ def with_exit_codes(
     meaning : callable
         From an exception to an exit code and a message; None for one that is a defect, which is
         raised on.
+    wording : callable
+        From a message and the command that has ended with it to what is told.
     """
 
     def decorate(command: Callable[P, None]) -> Callable[P, None]:
@@ -57,7 +61,7 @@ def with_exit_codes(
                 if known is None:
                     raise
                 code, message = known
-                _tell(f"{program}: {message}")
+                _tell(f"{program}: {wording(str(message), command)}")
                 _let_go_of_what_cannot_be_written()
                 _end_beside_the_compiler(code)
                 raise SystemExit(code) from error

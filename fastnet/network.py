@@ -542,18 +542,18 @@ class Network:
         """
         codec, last = self.codec, self.layers[-1]
         if codec.task == "classification":
-            return self._where_it_was(X, self._decided(X))
+            return self._where_it_was(X, self._decided(self._outputs(X, logits=True)))
         values = self._outputs(X)
         if self.target_preparation is not None:
             values = self.target_preparation.undo(self.executor.on_host(values))
         is_vector = codec.vector and last.outputs == 1
         return self._where_it_was(X, values.reshape(len(values)) if is_vector else values)
 
-    def _decided(self, X: Any) -> Array:
+    def _decided(self, logits: Buffer) -> Array:
         """Return the classes, or zeros and ones, that the outputs stand for."""
         codec, last = self.codec, self.layers[-1]
         # Classes are decided on logits: outputs that have saturated are equal, logits are not.
-        z = self.executor.on_host(self._outputs(X, logits=True))
+        z = self.executor.on_host(logits)
         above: Array = z > z.dtype.type(last.activation.score_threshold)
         if codec.classes is None:
             return above.astype(np.int64)
@@ -582,15 +582,42 @@ class Network:
         TypeError, ValueError
             If X does not fit, or if the outputs are no probabilities.
         """
+        self._require_probabilities()
+        return self._where_it_was(X, self._probabilities(self._outputs(X)))
+
+    def predict_both(self, X: Any) -> tuple[Array, Array]:
+        """Return what `predict` and `predict_proba` return, after one pass through the network.
+
+        Parameters
+        ----------
+        X : array_like
+            (rows, inputs), as in `fit`.
+
+        Returns
+        -------
+        labels, probabilities : array
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `predict_proba` does.
+        """
+        self._require_probabilities()
+        z, outputs = self.executor.predict_both(self._features(X), self.input_scale)
+        labels, probabilities = self._decided(z), self._probabilities(outputs)
+        return self._where_it_was(X, labels), self._where_it_was(X, probabilities)
+
+    def _require_probabilities(self) -> None:
         last = self.layers[-1].activation
         if self.task_in_use != "classification" or last.name not in ("sigmoid", "softmax"):
             raise ValueError(
                 f"the network's outputs are no probabilities (task {self.task_in_use}, last "
                 f"activation {last}); use forward(X) for the raw outputs"
             )
-        p = self.executor.on_host(self._outputs(X))
-        both = np.concatenate([1 - p, p], axis=1) if p.shape[1] == 1 else p
-        return self._where_it_was(X, both)
+
+    def _probabilities(self, outputs: Buffer) -> Array:
+        p: Array = self.executor.on_host(outputs)
+        return np.concatenate([1 - p, p], axis=1) if p.shape[1] == 1 else p
 
     def evaluate(self, X: Any, y: Any, *, sample_weight: Any = None) -> dict[str, float]:
         """Return ``loss`` with ``accuracy`` (classification) or ``r2`` (regression).
@@ -730,10 +757,14 @@ class Network:
 
     def _outputs(self, X: Any, *, logits: bool = False) -> Buffer:
         """Return what comes out for X, or what goes into the last activation."""
+        return self.executor.predict(self._features(X), self.input_scale, logits=logits)
+
+    def _features(self, X: Any) -> Buffer:
+        """Return features as the first layer takes them."""
         features = self._raw_features(X)
-        if self.preparation is not None:
-            features = self.preparation.apply(features, self.dtype)
-        return self.executor.predict(features, self.input_scale, logits=logits)
+        if self.preparation is None:
+            return features
+        return self.preparation.apply(features, self.dtype)
 
     def _raw_features(self, X: Any, name: str = "X") -> Buffer:
         """Return features that are checked; in the dtype they will be used in, if unprepared."""

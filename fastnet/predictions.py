@@ -63,6 +63,7 @@ class Writer(ABC):
     headings : Headings
     """
 
+    name: ClassVar[str]
     ending: ClassVar[str]
 
     def __init__(self, file: BinaryIO, headings: Headings) -> None:
@@ -96,7 +97,7 @@ class Writer(ABC):
 class Csv(Writer):
     """A line of headings, then a line for each row."""
 
-    ending = ".csv"
+    name, ending = "csv", ".csv"
 
     def __init__(self, file: BinaryIO, headings: Headings) -> None:
         super().__init__(file, headings)
@@ -124,7 +125,7 @@ class Csv(Writer):
 class Json(Writer):
     """A list with an object for each row, on a line of its own."""
 
-    ending = ".json"
+    name, ending = "json", ".json"
 
     def __init__(self, file: BinaryIO, headings: Headings) -> None:
         super().__init__(file, headings)
@@ -160,7 +161,7 @@ class Npy(Writer):
     The number of rows is known at the end alone; NumPy leaves room in the header for it to grow.
     """
 
-    ending = ".npy"
+    name, ending = "npy", ".npy"
 
     def __init__(self, file: BinaryIO, headings: Headings) -> None:
         super().__init__(file, headings)
@@ -201,7 +202,8 @@ class Npy(Writer):
             self.file.seek(end)
 
 
-WRITERS: dict[str, type[Writer]] = {"csv": Csv, "json": Json, "npy": Npy}
+WRITERS: dict[str, type[Writer]] = {writer.name: writer for writer in (Csv, Json, Npy)}
+DEFAULT = Csv  # on stdout
 
 
 def writer_for(path: Path | None, format: str | None) -> type[Writer]:  # noqa: A002
@@ -212,7 +214,7 @@ def writer_for(path: Path | None, format: str | None) -> type[Writer]:  # noqa: 
             raise ValueError(f"format is {format!r}{near} Expected one of: {', '.join(WRITERS)}")
         return WRITERS[format]
     if path is None:
-        return Csv
+        return DEFAULT
     for writer in WRITERS.values():
         if path.suffix.lower() == writer.ending:
             return writer

@@ -70,6 +70,8 @@ def compare(
     data: Dataset,
     *,
     hidden: Sequence[int] = (128,),
+    preparation: str | None = None,
+    task: str = "auto",
     batch_size: int | None = 128,
     backends: Sequence[str] = (),
     seconds: float = 1.0,
@@ -85,7 +87,7 @@ def compare(
     Parameters
     ----------
     data : Dataset
-    hidden, batch_size, dtype, threads
+    hidden, preparation, task, batch_size, dtype, threads
         As in `fastnet.train`.
     backends : sequence of str, default ()
         By default all that can run here.
@@ -121,8 +123,9 @@ def compare(
             dtype=dtype,
             threads=threads,
             seed=0,
-            task="auto",
+            task=task,
             input_scale=None,
+            preparation=preparation,
         )
         _run(prepared[name], batch_size, WARM_UP_SECONDS)
     measured: dict[str, list[float]] = {name: [] for name in chosen}

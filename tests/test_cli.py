@@ -222,7 +222,7 @@ def test_errors_on_a_terminal_are_one_message() -> None:
     code, output, screen = run_on_terminal("train", "--activation", "relo", NO_COLOR="1")
     assert code == 2
     assert output == ""
-    assert screen.startswith("fastnet: activation is 'relo'")
+    assert screen.startswith("fastnet: --activation is 'relo'")
     assert "Traceback" not in screen
 
 
@@ -266,7 +266,7 @@ MISUSE = {
     "no number": (["train", "--epochs", "many"], "--epochs"),
     "no epochs": (["train", "--epochs", "0"], "epochs is 0; expected a whole number, 1 or larger"),
     "bad share": (["train", "--validation", "2"], "is 2.0; expected"),
-    "bad rate": (["train", "--learning-rate", "nan"], "learning_rate is nan; expected"),
+    "bad rate": (["train", "--learning-rate", "nan"], "--learning-rate is nan; expected"),
     "bad sizes": (["train", "--hidden", "8;8"], "--hidden is '8;8'; expected sizes"),
     "zero size": (["train", "--hidden", "8,0"], "hidden is 0; expected a whole number"),
     "bad batch": (["train", "--batch-size", "half"], "--batch-size is 'half'; expected"),
@@ -453,11 +453,11 @@ def test_what_is_read_later_counts_before_the_file_too(inside: Inside) -> None:
     _, _, err = inside("--config", file, "train", "mnist", FASTNET_DATA_DIR="variable")
     assert "mnist is not in variable (FASTNET_DATA_DIR)" in err
     _, _, err = inside("--config", file, "train", "mnist")
-    assert "mnist is not in file (data_dir)" in err
+    assert "mnist is not in file (--data-dir)" in err
     _, _, err = inside(
         "--config", file, "train", "mnist", "--data-dir", "word", FASTNET_DATA_DIR="variable"
     )
-    assert "mnist is not in word (data_dir)" in err
+    assert "mnist is not in word (--data-dir)" in err
 
 
 def test_groups_have_tables_and_variables(inside: Inside) -> None:
@@ -497,9 +497,10 @@ BAD_CONFIGS = {
         "[train]\nlearning_rate = 1\nlearning-rate = 2",
         "'learning-rate' stands there twice: as 'learning_rate', too",
     ),
-    "no number": ("[train]\nepochs = 'many'", "Invalid value for '--epochs'"),
-    "a fraction": ("[train]\nepochs = 1.5", "Invalid value for '--epochs'"),
-    "not finite": ("[train]\nlearning-rate = nan", "learning_rate is nan"),
+    "no number": ("[train]\nepochs = 'many'", "options.toml: train: epochs is 'many': "),
+    "a fraction": ("[train]\nepochs = 1.5", "options.toml: train: epochs is 1.5: "),
+    "too small": ("[bench]\nrepeats = 0", "options.toml: bench: repeats is 0: "),
+    "not finite": ("[train]\nlearning-rate = nan", "--learning-rate is nan"),
     "help": ("[train]\nhelp = true", "'help' is no option"),
 }
 
@@ -532,6 +533,21 @@ def test_a_config_may_begin_with_a_byte_order_mark_and_be_empty(inside: Inside) 
 def test_an_empty_list_is_an_empty_text(inside: Inside) -> None:
     _, out, _ = inside("--config", config(TRAIN.replace("[8, 4]", "[]")), "train")
     assert json.loads(out)["parameters"] == 650
+
+
+def test_an_entry_of_a_list_is_one_name(inside: Inside) -> None:
+    names = ["a,x", 'b "c"', " d ", "e"]
+    rows = [f"{i % 7},{','.join('uvw'[(i + j) % 3] for j in range(4))}" for i in range(40)]
+    text = '"y","a,x","b ""c""",d,e\n' + "\n".join(rows) + "\n"
+    Path("t.csv").write_text(text)
+    options = f"label = 'y'\none-hot = {json.dumps(names)}\nhidden = [4]\nepochs = 1\njson = true"
+    file = config(f"[train]\nbackend = 'numpy'\ntask = 'classification'\n{options}\n")
+    code, out, err = inside("--config", file, "train", "t.csv")
+    assert code == 0, err
+    assert json.loads(out)["parameters"] == 12 * 4 + 4 + 4 * 7 + 7
+    file = config(Path(file).read_text().replace(json.dumps(names), "'d,e,\"a,x\"'"))
+    _, _, err = inside("--config", file, "train", "t.csv")
+    assert "column 'b \"c\"' is" in one_line(err)
 
 
 # -- what every command has -----------------------------------------------------------------------
@@ -590,6 +606,19 @@ def test_bench(inside: Inside) -> None:
     assert out.splitlines()[2].split()[0] == "numpy"
 
 
+def test_bench_of_a_table(inside: Inside) -> None:
+    Path("t.csv").write_text("".join(f"{i % 7},{'ab'[i % 2]},{i % 5}\n" for i in range(60)))
+    words = "bench t.csv --label 2 --no-header --one-hot 1 --hidden 5 --preparation standard --json"
+    short = "--backends numpy --seconds 0.01 --repeats 1".split()
+    for task, outputs in (("auto", 5), ("regression", 1)):
+        code, out, err = inside(*words.split(), "--task", task, *short)
+        assert code == 0, err
+        network = json.loads(out)["network"]
+        assert network == f"3-5-{outputs} on t.csv, 128 rows a step, adam, float32"
+    code, _, err = inside(*words.replace("standard", "standart").split(), *short)
+    assert (code, "--preparation is 'standart'" in one_line(err)) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -598,7 +627,7 @@ def test_bench(inside: Inside) -> None:
         ("--seconds 0", "--seconds"),
         ("--repeats 0", "--repeats"),
         ("--backends nunpy", "did you mean 'numpy'?"),
-        ("--batch-size -1", "batch_size is -1"),
+        ("--batch-size -1", "--batch-size is -1"),
         ("--hidden 99999999999", "hidden is 99999999999"),
         ("--threads 0", "threads is 0"),
     ],
@@ -652,8 +681,8 @@ def test_bytes_that_nobody_scales_are_pointed_out(inside: Inside) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--input-scale nan", "input_scale is nan"),
-        ("--input-scale 0", "input_scale is 0.0"),
+        ("--input-scale nan", "--input-scale is nan"),
+        ("--input-scale 0", "--input-scale is 0.0"),
         ("--input-scale 1/0", "--input-scale is '1/0'; expected a number, or a fraction"),
         ("--input-scale 1/", "--input-scale is '1/'"),
         ("--input-scale /2", "--input-scale is '/2'"),

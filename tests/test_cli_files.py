@@ -21,7 +21,7 @@ import pytest
 import fastnet
 from fastnet import cli, predictions
 from fastnet.data import batches
-from fastnet.execution.executor import BLOCK_ROWS
+from fastnet.execution.executor import BLOCK_ROWS, Executor
 
 ROOT = Path(__file__).parents[1]
 LIMIT = 120  # seconds until a command counts as hung
@@ -291,6 +291,29 @@ def test_headings_of_probabilities(run: Run, models: Path, kind: str, headings: 
 
 
 @pytest.mark.usefixtures("short_batches")
+@pytest.mark.parametrize("kind", ["integers", "bytes", "booleans", "sigmoid", "multilabel"])
+def test_probabilities_take_one_pass(
+    run: Run, models: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    plain = run("predict", kind, "x.csv", "--format", "npy")
+    shares = run("predict", kind, "x.csv", "--format", "npy", "--probabilities")
+    passes = []
+    passed = Executor._passed
+
+    def counted(self: Any, *arguments: Any) -> Any:
+        passes.append(len(arguments[0]))
+        return passed(self, *arguments)
+
+    monkeypatch.setattr(Executor, "_passed", counted)
+    done = run("predict", kind, "x.csv", "--probabilities")
+    assert sum(passes) == len(X)
+    network = loaded(models, kind)
+    labels, probabilities = network.predict_both(X)
+    assert labels.tolist() == network.predict(X).tolist() == plain.array.tolist()
+    assert probabilities.tobytes() == network.predict_proba(X).tobytes() == shares.array.tobytes()
+    assert len(done.table) == 1 + len(X)
+
+
 def test_numbers_go_on_from_batch_to_batch(run: Run) -> None:
     table = run("predict", "integers", "x.csv", "--numbers", "Id", "--name", "Label").table
     assert table[0] == ["Id", "Label"]
@@ -354,6 +377,20 @@ def test_a_column_that_is_missing(run: Run, folder: Path) -> None:
     assert "out.csv" not in saved(folder)
 
 
+def test_what_is_missing_is_counted_as_far_as_it_was_read(run: Run, folder: Path) -> None:
+    rows = X.astype(object)
+    rows[[3, 5, 7], [0, 0, 1]] = None
+    frame = pd.DataFrame(rows, columns=["p", "q", "r"]).assign(extra="")
+    frame.to_csv("gaps.csv", index=False)
+    done = run("predict", "texts", "gaps.csv", "-o", "out.csv")
+    assert (done.code, done.out) == (2, b"")
+    assert (
+        "line 5, column 'p' has no value; missing are at least 3 cell(s): 'p' 2, 'q' 1;" in done.err
+    )
+    assert ".dropna(subset=['p', 'q']).to_csv('whole.csv', index=False), or fill them" in done.err
+    assert "out.csv" not in saved(folder)
+
+
 def test_what_was_trained_from_arrays_takes_columns_by_position(run: Run, models: Path) -> None:
     expected = loaded(models, "integers").predict(X)
     assert (run("predict", "integers", "x.csv", "--format", "npy").array == expected).all()
@@ -361,7 +398,7 @@ def test_what_was_trained_from_arrays_takes_columns_by_position(run: Run, models
     assert (done.array == expected).all()
     done = run("predict", "integers", "labelled.csv")
     assert (done.code, done.out) == (2, b"")
-    assert "if one of them has the labels, say which with label" in done.err
+    assert "if one of them has the labels, say which with --label" in done.err
 
 
 def test_a_table_without_headings(run: Run) -> None:
@@ -377,6 +414,43 @@ def test_a_table_without_headings(run: Run) -> None:
     assert (done.array == expected).all()
     done = run("evaluate", "plain.safetensors", "plain.csv", "--label", "3", "--json")
     assert done.json["rows"] == 40
+
+
+def test_headers_of_numbers(run: Run) -> None:
+    """What was a header in training is one afterwards, and what was a row is a row."""
+    frame = pd.DataFrame(X).assign(y=SIDE)
+    frame.columns = range(4)
+    frame.to_csv("numbers.csv", index=False)
+    words = "--label 3 --epochs 1 --hidden 4 --backend numpy -q --save n.safetensors".split()
+    assert run("train", "numbers.csv", *words).code == 2
+    assert run("train", "numbers.csv", "--header", *words).code == 0
+    assert fastnet.load("n.safetensors", backend="numpy").layout.label == "3"
+    for options in ([], ["--header"]):
+        assert (
+            run("evaluate", "n.safetensors", "numbers.csv", *options, "--json").json["rows"] == 40
+        )
+        assert len(run("predict", "n.safetensors", "numbers.csv", *options).table) == 41
+    frame.to_csv("rows.csv", index=False, header=False)
+    assert len(run("predict", "n.safetensors", "rows.csv", "--label", "3").table) == 41
+    done = run("predict", "n.safetensors", "x.npy", "--no-header")
+    assert (done.code, done.out) == (2, b"")
+    assert "leave header out" in done.err
+
+
+def test_rows_of_texts_without_a_header(run: Run) -> None:
+    lines = [f"{i % 5},{'xyz'[i % 3]},{'ab'[i % 2]}" for i in range(40)]
+    Path("rows.csv").write_text("\n".join([*lines, ""]))
+    words = "--one-hot 1 --epochs 1 --hidden 4 --backend numpy -q --save t.safetensors".split()
+    assert run("train", "rows.csv", "--no-header", "--label", "2", *words).code == 0
+    for options in ([], ["--no-header"]):
+        done = run("evaluate", "t.safetensors", "rows.csv", "--label", "2", "--json", *options)
+        assert done.json["rows"] == 40
+        assert (
+            len(run("predict", "t.safetensors", "rows.csv", "--label", "2", *options).table) == 41
+        )
+    done = run("evaluate", "t.safetensors", "rows.csv", "--label", "kind")
+    assert done.code == 2
+    assert "the first line is a row, as in training, so there is no header" in done.err
 
 
 def test_columns_of_text(run: Run) -> None:

@@ -24,7 +24,8 @@ from test_loading import LABELS, ROWS, write_set
 
 import fastnet
 from fastnet.data import images
-from fastnet.data.images import FASHION_MNIST, FILES, MNIST
+from fastnet.data.images import FASHION_MNIST, MNIST
+from fastnet.data.published import FILES
 
 NAMES = {f"{name}.gz" for name in FILES.values()}
 FIRST = f"{FILES['X_train']}.gz"

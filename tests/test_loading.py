@@ -26,9 +26,10 @@ from sklearn.utils import Bunch
 
 import fastnet
 from fastnet import cli
-from fastnet.data import tabular
+from fastnet.data import published, tabular
 from fastnet.data.columns import Column, Layout
-from fastnet.data.images import FILES
+from fastnet.data.published import FILES
+from fastnet.data.spelling import MISSING
 from fastnet.data.tabular import Wanted
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "mnist"
@@ -36,6 +37,12 @@ RNG = np.random.default_rng(0)
 PICTURES = RNG.integers(0, 256, (30, 4, 4), dtype=np.uint8)
 LABELS = (np.arange(30) % 3).astype(np.uint8)
 ROWS = PICTURES.reshape(30, 16)
+
+
+@pytest.fixture(autouse=True)
+def _small_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sets of a few images pass for the published ones."""
+    monkeypatch.setattr(published, "check", lambda *of_file: None)
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -81,45 +88,6 @@ def test_a_folder_without_a_file_says_which(tmp_path: Path) -> None:
     write_set(tmp_path)
     (tmp_path / "t10k-labels-idx1-ubyte.gz").unlink()
     with pytest.raises(FileNotFoundError, match=r"t10k-labels-idx1-ubyte missing\. Put the"):
-        fastnet.load_data("mnist", data_dir=tmp_path)
-
-
-def test_images_and_labels_of_different_counts(tmp_path: Path) -> None:
-    write_set(tmp_path)
-    (tmp_path / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(LABELS[:7])))
-    with pytest.raises(ValueError, match=r"images of shape \(30, 4, 4\) and labels of shape \(7,"):
-        fastnet.load_data("mnist", data_dir=tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("part", "array", "message"),
-    [
-        (
-            "y_train",
-            LABELS + 8,
-            r"labels-idx1.*10 label\(s\) outside 0 to 9, the first \(10\) at row 2",
-        ),
-        ("y_test", np.full(12, 255), r"t10k-l.*12 label\(s\) outside 0 to 9, .*255\) at row 0"),
-        ("X_test", PICTURES[:12, :3], r"images of shape \(30, 4, 4\) to .* and of \(12, 3, 4\) to"),
-        ("X_train", PICTURES[:0], r"images of shape \(0, 4, 4\) and labels of shape \(30,\)"),
-        ("X_train", PICTURES[:, :0], r"images of shape \(30, 0, 4\); expected some"),
-        ("X_train", LABELS, r"images of shape \(30,\) and"),
-        ("y_train", PICTURES, r"labels of shape \(30, 4, 4\); expected one label for each image"),
-    ],
-)
-def test_images_that_are_refused(tmp_path: Path, part: str, array: Any, message: str) -> None:
-    write_set(tmp_path, compress=False)
-    (tmp_path / FILES[part]).write_bytes(idx(np.asarray(array, np.uint8)))
-    with pytest.raises(ValueError, match=message):
-        fastnet.load_data("mnist", data_dir=tmp_path)
-
-
-def test_images_of_numbers_that_are_no_bytes(tmp_path: Path) -> None:
-    write_set(tmp_path, compress=False)
-    head = struct.pack(">HBBI", 0, 0x0D, 1, 30)
-    path = tmp_path / FILES["y_train"]
-    path.write_bytes(head + np.full(30, 2.7, ">f4").tobytes())
-    with pytest.raises(ValueError, match=r"labels of float32; expected bytes, uint8, for both"):
         fastnet.load_data("mnist", data_dir=tmp_path)
 
 
@@ -545,8 +513,50 @@ def test_gaps(tmp_path: Path, text: str, place: int) -> None:
     path = csv_of(tmp_path / "t.csv", f"label,a\n1,2\n{','.join(row)}\n")
     said = f"is {text!r}, which is no number" if text.strip('"') else "has no value"
     name = ("label", "a")[place]
-    with pytest.raises(ValueError, match=rf"line 3, column '{name}' {said}; fill gaps or drop"):
+    with pytest.raises(ValueError, match=rf"line 3, column '{name}' {said}; missing are 1 cell"):
         fastnet.load_data(path)
+
+
+@pytest.mark.parametrize("header", [True, False])
+@pytest.mark.parametrize("gap", [*MISSING, ""])
+def test_what_is_missing_is_counted_and_the_line_that_is_offered_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gap: str, header: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [f"00{i},{i},{gap if i % 4 == 1 else i},{gap if i % 3 == 1 else 0.5}" for i in range(9)]
+    text = "".join(f"{row}\n" for row in ["label,a,b,c", *rows][not header :])
+    csv_of(Path("t.csv"), text)
+    with pytest.raises(ValueError, match="missing are") as error:
+        fastnet.load_data("t.csv", label=0, header=header)
+    said = str(error.value)
+    names = ("'c'", "'b'") if header else ("'3'", "'2'")
+    assert f"; missing are 5 cell(s): {names[0]} 3, {names[1]} 2; drop such rows, as in " in said
+    assert said.endswith(", or fill them, with the same values in every table")
+    exec(said.split(", as in ")[1].split(", or fill")[0], {"pandas": pd})
+    data = fastnet.load_data("whole.csv", label=0, header=header)
+    assert data.X_train.tolist() == [[i, i, 0.5] for i in (0, 2, 3, 6, 8)]
+    assert data.y_train.tolist() == ["000", "002", "003", "006", "008"]
+
+
+def test_what_is_missing_in_labels_texts_and_many_columns(tmp_path: Path) -> None:
+    def said(source: Any, **options: Any) -> str:
+        with pytest.raises(ValueError, match="missing are") as error:
+            fastnet.load_data(source, label=0, **options)
+        return str(error.value).split("; missing are ")[1]
+
+    path = csv_of(tmp_path / "t.csv", "label,a\n1,2\nNA,3\n,4\n2.5,5\n")
+    assert said(path).startswith("2 cell(s): 'label' 2; drop such rows, as in pandas.read_csv(")
+    assert said(path).endswith(".to_csv('whole.csv', index=False)")
+    path = csv_of(tmp_path / "t.csv", "label,a,city\n1,NA,NA\n2,3,\n3,True,Rome\n")
+    filled = "drop such rows, or fill them, with the same values in every table"
+    assert said(path, one_hot=["city"]) == f"2 cell(s): 'a' 1, 'city' 1; {filled}"
+    wide = "label," + ",".join(f"c{i}" for i in range(20))
+    path = csv_of(tmp_path / "t.csv", f"{wide}\n1{',' * 20}\n1{',2' * 20}\n")
+    many = ", ".join(f"'c{i}' 1" for i in range(8))
+    assert said(path) == f"20 cell(s): {many} and those of 12 more column(s); {filled}"
+    frame = pd.DataFrame({"y": [1, 2, 3], "a": [1, None, 3], "b": ["1", "2", None]})
+    assert said(frame).startswith("2 cell(s): 'a' 1, 'b' 1; drop such rows, as in frame.dropna(),")
+    assert said(frame.astype(object).fillna("NA")) == f"2 cell(s): 'a' 1, 'b' 1; {filled}"
 
 
 def test_columns_of_true_and_false_are_numbers(tmp_path: Path) -> None:
@@ -584,6 +594,60 @@ def test_labels_keep_what_they_are(tmp_path: Path) -> None:
         labels_found = fastnet.load_data(csv_of(tmp_path / "t.csv", f"label,a\n{lines}")).y_train
         assert labels_found[::90_001].tolist() == found
         assert labels_found.flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "header", "names", "rows"),
+    [
+        ("0,1,2\n5,6,7\n8,9,1\n", "2", True, ("0", "1"), [[5, 6], [8, 9]]),
+        ("10,3,red,white\n1,2,3,0\n", -1, True, ("10", "3", "red"), [[1, 2, 3]]),
+        ("5,6,x\n5,6,y\n", 2, True, ("5", "6"), [[5, 6]]),
+        ("0,1,2\n5,6,7\n", 2, False, (), [[0, 1], [5, 6]]),
+        ("5,x,1\n6,y,2\n", 1, False, (), [[5, 1], [6, 2]]),
+        ("5,6,y\n5,6,y\n", "2", False, (), [[5, 6], [5, 6]]),
+        ("5,6,1\n5,6,2\n", 2, None, (), [[5, 6], [5, 6]]),
+        ("a,b,c\n5,6,1\n", "c", None, ("a", "b"), [[5, 6]]),
+    ],
+)
+def test_headers_that_are_said_or_found_out(
+    tmp_path: Path, text: str, label: Any, header: bool | None, names: Any, rows: Any
+) -> None:
+    path = csv_of(tmp_path / "t.csv", text)
+    data = fastnet.load_data(path, label=label, header=header)
+    assert (data.columns, data.X_train.tolist()) == (names, rows)
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "kind", "message"),
+    [
+        (
+            KAGGLE,
+            {"header": False, "label": "label"},
+            ValueError,
+            r"the first line is a row \(head",
+        ),
+        ("a,b\n1,2\n", {"header": False, "label": 0, "one_hot": ["b"]}, ValueError, "called 'b'"),
+        (KAGGLE, {"header": False}, ValueError, "which column has the labels"),
+        (KAGGLE, {"header": False, "label": 0}, ValueError, "line 1, column '1' is 'pixel0'"),
+        ("1,2\n3,4\n", {"header": True}, ValueError, "which column has the labels"),
+        ("1,2\n", {"header": True, "label": 0}, ValueError, "a header and no row"),
+        (KAGGLE, {"header": 0}, TypeError, "header is 0; expected True if the first line"),
+        ("1,2\n3,4\n", {"label": "y"}, ValueError, "numbers only, so there is no header .* header"),
+        ("0,1,2\n3,4,5\n", {"label": 0}, ValueError, "with header=True or header=False"),
+        ("1,x\n1,x\n", {"label": "x"}, ValueError, "say which with header=False or header=True"),
+    ],
+)
+def test_headers_that_contradict(
+    tmp_path: Path, text: str, options: Any, kind: type[Exception], message: str
+) -> None:
+    with pytest.raises(kind, match=message):
+        fastnet.load_data(csv_of(tmp_path / "t.csv", text), **options)
+
+
+def test_only_csv_has_headers(tmp_path: Path) -> None:
+    for source in ("digits", tmp_path / "t.parquet", pd.DataFrame({"y": [1, 2]}), ("a", "b")):
+        with pytest.raises(ValueError, match="header is about the first line of CSV files"):
+            fastnet.load_data(source, header=True)
 
 
 def test_columns_of_one_name_are_known_by_position(tmp_path: Path) -> None:

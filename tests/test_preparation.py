@@ -244,11 +244,13 @@ def test_texts_that_stand_for_gaps_elsewhere_are_texts(tmp_path: Path) -> None:
         assert batch.y is not None
         assert batch.y.tolist() == ["NA", "b", "None"]
     for gap, name in (("4,,b", "city"), ("4,NA,", "label")):
-        with pytest.raises(ValueError, match=f"line 5, column '{name}' has no value; fill gaps"):
+        with pytest.raises(
+            ValueError, match=f"line 5, column '{name}' has no value; missing are 1 cell"
+        ):
             fastnet.load_data(write(tmp_path, f"{text}{gap}\n"), one_hot=["city"])
     for number in ("NA", "nan", "NULL"):
         path = write(tmp_path, f"size,label\nTrue,1\n{number},2\n")
-        said = f"line 3, column 'size' is '{number}', which is no number; fill gaps"
+        said = f"line 3, column 'size' is '{number}', which is no number; missing are "
         with pytest.raises(ValueError, match=said):
             fastnet.load_data(path)
 
@@ -367,7 +369,7 @@ def test_a_file_without_names(rows: int, tmp_path: Path) -> None:
     assert read(label=-1) == [[1, 2], [3, 4]]
     assert read(inputs=3) == [[1, 2, 9], [3, 4, 9]]
     assert read(layout=Layout((Column("a"), Column("b")), "y"), label=2) == [[1, 2], [3, 4]]
-    with pytest.raises(ValueError, match="if one of them has the labels, say which with label"):
+    with pytest.raises(ValueError, match="if one of them has the labels, say which with label="):
         read()
     with pytest.raises(
         ValueError, match=r"3 column\(s\) of features, and the network was trained on 5"

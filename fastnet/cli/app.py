@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fastnet.cli import configuration, options, screen
+from fastnet.cli import configuration, options, screen, wording
 from fastnet.errors import BackendUnavailableError, TrainingInterrupted
 from fastnet.exits import FAILED, INTERRUPTED, MISUSED, NO_BACKEND, TERMINATED, with_exit_codes
 from fastnet.interrupts import Terminated
@@ -65,7 +65,7 @@ def _with_notes(error: BaseException, text: str) -> str:
     return "; ".join([text, *getattr(error, "__notes__", [])])
 
 
-guarded = with_exit_codes("fastnet", _meaning)
+guarded = with_exit_codes("fastnet", _meaning, wording.with_options)
 
 
 def _version(wanted: bool) -> None:

@@ -14,6 +14,7 @@ from fastnet.cli import options, screen
 from fastnet.cli.app import app, guarded
 from fastnet.data.loading import KNOWN
 from fastnet.execution.registry import BACKEND_VARIABLE
+from fastnet.predictions import DEFAULT, WRITERS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,19 +60,22 @@ def evaluate(
     model: ModelFile,
     data: Rows,
     label: AskedLabel = None,
+    header: options.HeaderOption = None,
     data_dir: options.DataDirOption = None,
     backend: AskedBackend = None,
     threads: options.ThreadsOption = None,
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
-    """Compare what a saved network says of rows with their labels."""
+    """Compare what a saved network says of rows with their labels; all rows are held in memory."""
     import numpy as np
 
     from fastnet.data import batches
 
     network = _load(model, backend, threads)
-    with batches.opened(data, _wanted(network, label, needs_label=True), data_dir) as source:
+    with batches.opened(
+        data, _wanted(network, label, header, needs_label=True), data_dir
+    ) as source:
         parts = [part for part in source.batches if part.y is not None]
         X = np.concatenate([part.X for part in parts])
         y = np.concatenate([part.y for part in parts if part.y is not None])
@@ -101,17 +105,16 @@ def predict(
         options.Option(
             "--output",
             "-o",
-            help="The file to write, - for stdout; its ending, .csv, .json or .npy, names the "
-            "format.",
+            help="The file to write, - for stdout; its ending names the format.",
             show_default="stdout",
         ),
     ] = None,
     format: Annotated[  # noqa: A002
         str | None,
         options.Option(
-            help="csv, json or npy.",
-            show_default="csv on stdout",
-            autocompletion=lambda: ["csv", "json", "npy"],
+            help=f"{', '.join(WRITERS)}.",
+            show_default=f"what --output ends in; {DEFAULT.name} on stdout",
+            autocompletion=lambda: [*WRITERS],
         ),
     ] = None,
     json: Annotated[bool, options.Option("--json", help="The same as --format json.")] = False,
@@ -130,6 +133,7 @@ def predict(
             show_default="that of the training",
         ),
     ] = None,
+    header: options.HeaderOption = None,
     data_dir: options.DataDirOption = None,
     backend: AskedBackend = None,
     threads: options.ThreadsOption = None,
@@ -152,7 +156,8 @@ def predict(
     network = _load(model, backend, threads)
     headings = _headings(network, name, numbers, probabilities=probabilities)
     outputs = network.layers[-1].outputs
-    with batches.opened(data, _wanted(network, label), data_dir, outputs=outputs) as source:
+    wanted = _wanted(network, label, header)
+    with batches.opened(data, wanted, data_dir, outputs=outputs) as source:
         if source.unused and not quiet:
             screen.note(f"columns that the network does not use: {', '.join(source.unused)}")
         answers = _answers(network, source, probabilities=probabilities)
@@ -172,7 +177,9 @@ def _load(model: str, backend: str | None, threads: int | None) -> Network:
     return modelfile.load(model, backend=chosen, threads=threads)
 
 
-def _wanted(network: Network, label: str | None, *, needs_label: bool = False) -> Wanted:
+def _wanted(
+    network: Network, label: str | None, header: bool | None, *, needs_label: bool = False
+) -> Wanted:
     from fastnet.data.tabular import Wanted
 
     classes = network.classes
@@ -182,6 +189,7 @@ def _wanted(network: Network, label: str | None, *, needs_label: bool = False) -
         options.column(label),
         needs_label,
         text_labels=classes is not None and classes.dtype.kind in "US",
+        header=header,
     )
 
 
@@ -192,7 +200,7 @@ def _answers(
     rows = 0
     for X, _ in source.batches:
         try:
-            answer = network.predict(X), network.predict_proba(X) if probabilities else None
+            answer = network.predict_both(X) if probabilities else (network.predict(X), None)
         except ValueError as error:
             if not rows:
                 raise

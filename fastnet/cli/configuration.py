@@ -10,6 +10,8 @@ backend = "numba"
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import tomllib
 from pathlib import Path
@@ -27,8 +29,9 @@ READ_LATER = {
     "data_dir": DATA_VARIABLE,
     "threads": "FASTNET_NUM_THREADS",
 }
-# Options whose texts may have commas between.
+# Options whose texts may have commas between; and those whose parts may have commas in them.
 LISTS = ("backends", "data", "hidden", "one_hot")
+QUOTED = ("one_hot",)
 
 
 def read(path: Path, context: typer.Context) -> dict[str, Any]:
@@ -45,10 +48,12 @@ def read(path: Path, context: typer.Context) -> dict[str, Any]:
         found = tomllib.loads(path.expanduser().read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"--config {path}: no TOML: {error}") from None
-    return _of_group(found, context.command, f"--config {path}: ")
+    return _of_group(found, context, context.command, f"--config {path}: ")
 
 
-def _of_group(found: dict[str, Any], group: Any, where: str) -> dict[str, Any]:
+def _of_group(
+    found: dict[str, Any], context: typer.Context, group: Any, where: str
+) -> dict[str, Any]:
     """Return the tables of a group's commands."""
     result = {}
     for name, table in found.items():
@@ -61,12 +66,12 @@ def _of_group(found: dict[str, Any], group: Any, where: str) -> dict[str, Any]:
                 f"[{known[0]}], of: {', '.join(known)}"
             )
         inner = f"{where}{name}: "
-        is_group = hasattr(command, "commands")
-        result[name] = _of_group(table, command, inner) if is_group else _of(table, command, inner)
+        read_table = _of_group if hasattr(command, "commands") else _of
+        result[name] = read_table(table, context, command, inner)
     return result
 
 
-def _of(table: dict[str, Any], command: Any, where: str) -> dict[str, Any]:
+def _of(table: dict[str, Any], context: typer.Context, command: Any, where: str) -> dict[str, Any]:
     """Return the options of one command by the names of its parameters."""
     parameters = {parameter.name: parameter for parameter in command.params}
     result: dict[str, Any] = {}
@@ -85,18 +90,28 @@ def _of(table: dict[str, Any], command: Any, where: str) -> dict[str, Any]:
         seen[name] = key
         is_flag = getattr(parameter, "is_flag", False)
         if not os.environ.get(READ_LATER.get(name, ""), "").strip():
-            result[name] = _text(value, f"{where}{key}", is_flag=is_flag, is_list=name in LISTS)
+            text = _text(value, name, f"{where}{key}", is_flag=is_flag)
+            try:
+                parameter.process_value(context, text)
+            except typer.BadParameter as error:
+                raise ValueError(f"{where}{key} is {value!r}: {error.message}") from None
+            result[name] = text
     return result
 
 
-def _text(value: Any, where: str, *, is_flag: bool, is_list: bool) -> Any:
-    """Return a value as the command line would have it."""
+def _text(value: Any, name: str, where: str, *, is_flag: bool) -> Any:
+    """Return an option's value as the command line would have it."""
     if is_flag and isinstance(value, bool):
         return value
+    is_list = name in LISTS
     values = value if is_list and isinstance(value, list) else [value]
     if is_flag or not all(type(one) in (str, int, float) for one in values):
         expected = "a text or a number" + (", or a list of them" if is_list else "")
         raise ValueError(
             f"{where} is {value!r}; expected {'true or false' if is_flag else expected}"
         )
+    if name in QUOTED and isinstance(value, list):  # each entry is one name, whatever is in it
+        line = io.StringIO()
+        csv.writer(line, lineterminator="").writerow(values)
+        return line.getvalue()
     return ",".join(map(str, values))

@@ -42,8 +42,12 @@ def warmup(
 def bench(
     data: options.TrainingData = "digits",
     label: options.LabelOption = None,
+    one_hot: options.OneHotOption = "",
+    header: options.HeaderOption = None,
     data_dir: options.DataDirOption = None,
     hidden: options.HiddenOption = "128",
+    preparation: options.PreparationOption = None,
+    task: options.TaskOption = "auto",
     batch_size: Annotated[str, options.Option(help="Rows per step, or 'all'.")] = "128",
     backends: Annotated[
         str,
@@ -62,10 +66,18 @@ def bench(
     from fastnet import speed
     from fastnet.data import loading
 
-    rows = loading.load_data(data, label=options.column(label), data_dir=data_dir)
+    rows = loading.load_data(
+        data,
+        label=options.column(label),
+        one_hot=options.columns(one_hot),
+        header=header,
+        data_dir=data_dir,
+    )
     found = speed.compare(
         rows,
         hidden=options.sizes(hidden),
+        preparation=preparation,
+        task=task,
         batch_size=options.batch_size(batch_size),
         backends=[name.strip() for name in backends.split(",") if name.strip()],
         seconds=seconds,

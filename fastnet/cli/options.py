@@ -90,6 +90,16 @@ ThreadsOption = Annotated[
     ),
 ]
 SeedOption = Annotated[int, Option(help="Decides first weights, row order and splits.")]
+OneHotOption = Annotated[
+    str,
+    Option(
+        help="Columns of text, such as city,colour: each text becomes a feature.",
+        show_default="none",
+    ),
+]
+TaskOption = Annotated[
+    str, Option(help="classification, regression, or auto: what the targets look like.")
+]
 DataDirOption = Annotated[
     Path | None,
     Option(
@@ -102,6 +112,14 @@ LabelOption = Annotated[
     Option(
         help="The label column of a table: its name, or its position from 0.",
         show_default="label, target, class or y",
+    ),
+]
+HeaderOption = Annotated[
+    bool | None,
+    Option(
+        "--header/--no-header",
+        help="Whether the first line of a CSV file has the columns' names.",
+        show_default="found out: numbers alone are a row",
     ),
 ]
 TrainingData = Annotated[

@@ -35,13 +35,8 @@ WIDEST_DIGIT = 32  # pixels; each takes two columns
 def train(
     data: options.TrainingData = "digits",
     label: options.LabelOption = None,
-    one_hot: Annotated[
-        str,
-        options.Option(
-            help="Columns of text, such as city,colour: each text becomes a feature.",
-            show_default="none",
-        ),
-    ] = "",
+    one_hot: options.OneHotOption = "",
+    header: options.HeaderOption = None,
     data_dir: options.DataDirOption = None,
     hidden: options.HiddenOption = "128",
     activation: options.ActivationOption = "relu",
@@ -49,9 +44,7 @@ def train(
     input_scale: options.ScaleOption = None,
     preparation: options.PreparationOption = None,
     target_preparation: options.TargetPreparationOption = None,
-    task: Annotated[
-        str, options.Option(help="classification, regression, or auto: what the targets look like.")
-    ] = "auto",
+    task: options.TaskOption = "auto",
     optimizer: options.OptimizerOption = "adam",
     learning_rate: Annotated[
         float | None,
@@ -144,6 +137,7 @@ def train(
                 data,
                 label=options.column(label),
                 one_hot=options.columns(one_hot),
+                header=header,
                 data_dir=data_dir,
             ),
             None,

@@ -75,6 +75,8 @@ def opened(
     unused: tuple[str, ...] = ()
     if path.is_dir():
         raise IsADirectoryError(f"data is {source!r}, a folder; expected a file in it")
+    if wanted.header is not None and source != STDIN:
+        loading.check_is_csv(source)
     with contextlib.ExitStack() as stack:
         if source == STDIN:
             name, file = "stdin", _stdin()

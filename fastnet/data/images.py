@@ -7,41 +7,24 @@ LeCun, Cortes, Burges, "The MNIST database of handwritten digits", 1998; Xiao, R
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from fastnet import atomic
+from fastnet.data import published
 from fastnet.data.dataset import Dataset
 from fastnet.data.idx import expanded, read_idx
+from fastnet.data.published import FILES, ImageSet, sha256
 from fastnet.folders import base_folder
 
 DATA_VARIABLE = "FASTNET_DATA_DIR"
 
-# What each part of a set is called; copies may be compressed or not.
-FILES = {
-    "X_train": "train-images-idx3-ubyte",
-    "y_train": "train-labels-idx1-ubyte",
-    "X_test": "t10k-images-idx3-ubyte",
-    "y_test": "t10k-labels-idx1-ubyte",
-}
-
-CLASSES = 10  # of both sets
 CHUNK = 1 << 16  # bytes of a download that are written at once
-
-
-class ImageSet(NamedTuple):
-    """A set of images: where copies are, and the SHA-256 of its compressed files, part by part."""
-
-    name: str
-    mirrors: tuple[str, ...]
-    hashes: dict[str, str]
-
 
 MNIST = ImageSet(
     "mnist",
@@ -54,6 +37,12 @@ MNIST = ImageSet(
         "y_train": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
         "X_test": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
         "y_test": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    },
+    {
+        "X_train": "6bbc9ace898e44ae57da46a324031adb",
+        "y_train": "a25bea736e30d166cdddb491f175f624",
+        "X_test": "2646ac647ad5339dbf082846283269ea",
+        "y_test": "27ae3e4e09519cfbb04c329615203637",
     },
 )
 FASHION_MNIST = ImageSet(
@@ -68,7 +57,14 @@ FASHION_MNIST = ImageSet(
         "X_test": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
         "y_test": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
     },
+    {
+        "X_train": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+        "y_train": "9018921c3c673c538a1fc5bad174d6f9",
+        "X_test": "8181f5470baa50b63fa0f6fddb340f0a",
+        "y_test": "15d484375f8d13e6eb1aabb0c3f46965",
+    },
 )
+SETS = (MNIST, FASHION_MNIST)
 
 
 def load(images: ImageSet, data_dir: str | os.PathLike[str] | None = None) -> Dataset:
@@ -90,17 +86,16 @@ def load(images: ImageSet, data_dir: str | os.PathLike[str] | None = None) -> Da
     TypeError
         If ``data_dir`` is no path.
     ValueError
-        If a file is damaged, images and labels do not belong together, or labels are not 0 to 9.
+        If a file of a folder is damaged, or has other content than the published one.
     """
-    paths = _paths(images, data_dir)
-    parts = {part: read_idx(path) for part, path in paths.items()}
-    for stage in ("train", "test"):
-        _check_pair(images, parts[f"X_{stage}"], parts[f"y_{stage}"], paths[f"y_{stage}"])
-    if parts["X_train"].shape[1:] != parts["X_test"].shape[1:]:
-        raise ValueError(
-            f"{images.name}: images of shape {parts['X_train'].shape} to train on and of "
-            f"{parts['X_test'].shape} to test on; expected one size of images"
-        )
+    named, by = _named_folder(data_dir)
+    if named is None:
+        parts = {part: read_idx(_downloaded(images, part)) for part in FILES}
+    else:
+        paths = _paths(images, named, by)
+        parts = {part: read_idx(path) for part, path in paths.items()}
+        for part, path in paths.items():
+            published.check(images, SETS, part, path, parts[part])
     return Dataset(
         images.name,
         _flat(parts["X_train"]),
@@ -111,42 +106,21 @@ def load(images: ImageSet, data_dir: str | os.PathLike[str] | None = None) -> Da
     )
 
 
-def _check_pair(images: ImageSet, pictures: Any, labels: Any, path: Path) -> None:
-    """Raise ValueError unless there is a class for every image."""
-    if pictures.ndim < 2 or labels.ndim != 1 or len(pictures) != len(labels):
-        raise ValueError(
-            f"{images.name}: images of shape {pictures.shape} and labels of shape "
-            f"{labels.shape}; expected one label for each image"
-        )
-    if not pictures.size:
-        raise ValueError(f"{images.name}: images of shape {pictures.shape}; expected some")
-    if pictures.dtype != np.uint8 or labels.dtype != np.uint8:
-        raise ValueError(
-            f"{images.name}: images of {pictures.dtype} and labels of {labels.dtype}; expected "
-            f"bytes, uint8, for both"
-        )
-    outside = np.flatnonzero(labels >= CLASSES)
-    if len(outside):
-        raise ValueError(
-            f"{path}: {len(outside)} label(s) outside 0 to {CLASSES - 1}, the first "
-            f"({labels[outside[0]]}) at row {outside[0]} (counted from 0); expected the labels of "
-            f"{images.name}"
-        )
-
-
 def _flat(pictures: Any) -> Any:
     return pictures.reshape(len(pictures), -1)
 
 
-def _paths(images: ImageSet, data_dir: str | os.PathLike[str] | None) -> dict[str, Path]:
+def _named_folder(data_dir: str | os.PathLike[str] | None) -> tuple[Path | None, str]:
+    """Return the folder that is named, and by what."""
     named, by = data_dir, "data_dir"
     if named is None:
         named, by = os.environ.get(DATA_VARIABLE, "").strip() or None, DATA_VARIABLE
-    if named is None:
-        return {part: _downloaded(images, part) for part in FILES}
-    if not isinstance(named, str | os.PathLike):
+    if named is not None and not isinstance(named, str | os.PathLike):
         raise TypeError(f"data_dir is {named!r} ({type(named).__name__}); expected a folder's path")
-    folder = expanded(named)
+    return None if named is None else expanded(named), by
+
+
+def _paths(images: ImageSet, folder: Path, by: str) -> dict[str, Path]:
     for place in (folder / images.name, folder):
         found = {part: _in(place, name) for part, name in FILES.items()}
         if any(found.values()):
@@ -179,7 +153,7 @@ def _downloaded(images: ImageSet, part: str) -> Path:
     path = base_folder() / "data" / images.name / f"{FILES[part]}.gz"
     try:
         was_there = path.is_file()
-        if was_there and _sha256(path) == images.hashes[part]:
+        if was_there and sha256(path) == images.hashes[part]:
             return path
     except OSError as error:
         raise _unusable(error, images) from error
@@ -215,17 +189,12 @@ def _fetch(fetch: Callable[..., Any], address: str, path: Path, expected: str) -
     with atomic.replacing(path) as file:
         fetch(address, file, None)
         file.flush()
-        found = _sha256(Path(file.name))
+        found = sha256(Path(file.name))
         if found != expected:
             raise ValueError(
                 f"what came has the wrong hash, SHA-256 {found}, expected {expected}; it is not "
                 f"kept"
             )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _make_folder(images: ImageSet, folder: Path) -> None:

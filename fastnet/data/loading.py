@@ -58,6 +58,7 @@ def load_data(
     *,
     label: str | int | None = None,
     one_hot: Sequence[str | int] = (),
+    header: bool | None = None,
     data_dir: DataDir = None,
 ) -> Dataset:
     """Return a data set.
@@ -75,6 +76,9 @@ def load_data(
     one_hot : sequence of str or int, default ()
         Of tables: columns of text, by name or position. Each text that is in one, also NA or None,
         becomes a feature of zeros and ones.
+    header : bool, optional
+        Of CSV: True if the first line has the columns' names, False if it is a row; by default it
+        is a row if it has numbers only.
     data_dir : path, optional
         Where the files of ``mnist`` and ``fashion_mnist`` are; by default what the environment
         variable FASTNET_DATA_DIR names. Without either they are downloaded once.
@@ -99,6 +103,9 @@ def load_data(
     >>> data = fastnet.load_data("mnist")
     >>> run = fastnet.train("train.csv")
     """
+    if header is not None:
+        tabular.check_header(header)
+        check_is_csv(source)
     if is_frame(source):
         return _of_table("data frame", tabular.from_frame(source, label, "the data frame", one_hot))
     if label is not None or one_hot:
@@ -125,7 +132,7 @@ def load_data(
     path = expanded(source)
     if not path.exists() and isinstance(source, str) and source.count(",") == 1:
         return _of_files(*(expanded(part.strip()) for part in source.split(",")))
-    return _of_file(path, str(source), label, one_hot)
+    return _of_file(path, str(source), label, one_hot, header)
 
 
 def check_is_table(source: Any, argument: str) -> None:
@@ -138,8 +145,22 @@ def check_is_table(source: Any, argument: str) -> None:
         )
 
 
+def check_is_csv(source: Any) -> None:
+    """Refuse a header where there is no first line."""
+    path = str(source) if isinstance(source, str | os.PathLike) else ""
+    if Path(path).suffix.lower() != ".csv":
+        raise ValueError(
+            f"header is about the first line of CSV files, and {path or 'data'!r} is none; leave "
+            f"header out"
+        )
+
+
 def _of_file(
-    path: Path, said: str, label: str | int | None, one_hot: Sequence[str | int]
+    path: Path,
+    said: str,
+    label: str | int | None,
+    one_hot: Sequence[str | int],
+    header: bool | None,
 ) -> Dataset:
     kind = path.suffix.lower()
     if not path.exists():
@@ -153,7 +174,7 @@ def _of_file(
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; expected a file in it")
     if kind == ".csv":
-        return _of_table(path.name, tabular.read_csv(path, label, one_hot))
+        return _of_table(path.name, tabular.read_csv(path, label, one_hot, header))
     if kind in TABLES[1:]:
         return _of_table(path.name, tabular.read_parquet(path, label, one_hot))
     if kind == ".npz":

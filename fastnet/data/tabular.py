@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 import numpy as np
 
 from fastnet.data.columns import Column, Layout, layout_of
+from fastnet.data.gaps import Gap, counted, cut
+from fastnet.data.spelling import LONGEST_NUMBER, MISSING, TRUTHS, has_codes, is_plain, meant
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,20 +36,9 @@ INSTALL = "python -m pip install 'fastnet-nn[data]'"
 MOST_CATEGORIES = 1000
 # How pandas' column of row numbers is called, once it was written to a file and read again.
 INDEX_NAMES = ("", "Unnamed: 0")
-LONGEST_SHOWN = 60  # characters of a text or a name, in a message
-# What stands for a gap among numbers; among texts they are some of them, and only "" is a gap.
-MISSING = (
-    *("NA", "N/A", "n/a", "<NA>", "NaN", "nan", "-NaN", "-nan", "None", "NULL", "null"),
-    *("#N/A", "#N/A N/A", "#NA", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
-)
-TRUTHS = {
-    **dict.fromkeys(("True", "TRUE", "true"), True),
-    **dict.fromkeys(("False", "FALSE", "false"), False),
-}
 POSITION = re.compile(r"\s*[-+]?\d{1,18}\s*", re.ASCII)
-# In numbers, one a line: none is a fraction; and a code such as 007.
-ALL_WHOLE = re.compile(r"[-+\d\s]*", re.ASCII)
-CODE = re.compile(r"^[ \t]*[-+]?0\d+[ \t]*$", re.ASCII | re.MULTILINE)
+# Up to so many columns, a second look at the labels costs less than a Python text of each.
+NARROW = 16
 
 
 class Table(NamedTuple):
@@ -58,7 +49,12 @@ class Table(NamedTuple):
     layout: Layout
 
 
-def read_csv(path: Path, label: str | int | None, one_hot: Sequence[str | int] = ()) -> Table:
+def read_csv(
+    path: Path,
+    label: str | int | None,
+    one_hot: Sequence[str | int] = (),
+    header: bool | None = None,
+) -> Table:
     """Return the table in a CSV file: commas between, a header or none, one column of labels.
 
     Parameters
@@ -70,6 +66,8 @@ def read_csv(path: Path, label: str | int | None, one_hot: Sequence[str | int] =
         class or y. Labels become numbers only if all of them are, and none is a code such as 007.
     one_hot : sequence of str or int
         Columns of text, by name or position: each text in one becomes a feature of zeros and ones.
+    header : bool, optional
+        Whether the first line has the columns' names; by default, unless it has numbers only.
 
     Raises
     ------
@@ -79,9 +77,9 @@ def read_csv(path: Path, label: str | int | None, one_hot: Sequence[str | int] =
         from 1.
     """
     with path.open(encoding="utf-8-sig", newline="") as file:
-        sheet = _Sheet(file, path)
-        place = _label_place(sheet.names, label, path, has_header=sheet.has_header)
-        coded = _places(sheet.names, one_hot, path, "one_hot")
+        sheet = _Sheet(file, path, header)
+        place = _label_place(sheet.names, label, path, no_header=sheet.no_header)
+        coded = _places(sheet.names, one_hot, path, "one_hot", no_header=sheet.no_header)
         return _table(sheet.frame(coded, place), place, coded, sheet.names, sheet)
 
 
@@ -98,7 +96,7 @@ def from_frame(
 ) -> Table:
     """Return the table in a data frame; see `read_csv` for the arguments."""
     names = [str(name) for name in frame.columns]
-    place = _label_place(names, label, source, has_header=True)
+    place = _label_place(names, label, source)
     coded = _places(names, one_hot, source, "one_hot")
     return _table(_numbered(frame), place, coded, names, _Frame(source, names))
 
@@ -131,6 +129,8 @@ class Wanted(NamedTuple):
         Whether there must be labels; else their column is left out, whatever is in it.
     text_labels : bool
         Whether labels are texts, also those that look like numbers.
+    header : bool, optional
+        Of CSV: whether the first line has the columns' names; by default found out.
     """
 
     layout: Layout
@@ -138,6 +138,7 @@ class Wanted(NamedTuple):
     label: str | int | None = None
     needs_label: bool = False
     text_labels: bool = False
+    header: bool | None = None
 
 
 class Reading(NamedTuple):
@@ -181,8 +182,10 @@ def csv_batches(
     ValueError
         If a column is missing, or as `read_csv` does; the iterator raises when it comes there.
     """
-    sheet = _Sheet(file, source)
-    reading = _reading(sheet.names, wanted, source, named=sheet.has_header)
+    sheet = _Sheet(file, source, wanted.header, wanted.layout)
+    reading = _reading(
+        sheet.names, wanted, source, named=sheet.has_header, no_header=sheet.no_header
+    )
     columns = zip(reading.places, reading.columns, strict=True)
     texts = [place for place, column in columns if column.categories]
     if reading.label is not None and wanted.text_labels:
@@ -191,7 +194,8 @@ def csv_batches(
     def batches() -> Iterator[Batch]:
         for first, frame in sheet.frames(rows, texts):
             if reading.label is not None and not wanted.text_labels:
-                _refuse_missing(frame[reading.label], sheet, reading.label, first)
+                with counted(frame, reading.places, texts, reading.label, sheet, is_part=True):
+                    _refuse_missing(frame[reading.label], sheet, reading.label, first)
             yield _batch(frame, reading, sheet, first)
 
     return reading, batches()
@@ -245,17 +249,40 @@ class _Frame:
         return f"{self.source}: row {row}"
 
     def column(self, place: int) -> str:
-        return f"{self.source}: column {_cut(self.names[place])}"
+        return f"{self.source}: column {cut(self.names[place])}"
 
     def where(self, row: int, place: int) -> str:
-        return f"{self.line(row)}, column {_cut(self.names[place])}"
+        return f"{self.line(row)}, column {cut(self.names[place])}"
+
+    def without_gaps(self, places: Sequence[int], *, in_words: bool) -> str:  # noqa: ARG002
+        """Return a line that drops the rows with gaps; pandas takes no texts in frames for such."""
+        return "" if in_words else "frame.dropna()"
 
 
 class _Sheet(_Frame):
-    """A CSV file that is read from its beginning."""
+    """A CSV file that is read from its beginning.
 
-    def __init__(self, file: TextIO, source: str | Path) -> None:
+    Parameters
+    ----------
+    file : text file
+    source : str or Path
+        What to call it in messages.
+    header : bool, optional
+        Whether the first line has the columns' names; by default it is found out.
+    layout : Layout
+        What a network knows of such files.
+    """
+
+    def __init__(
+        self,
+        file: TextIO,
+        source: str | Path,
+        header: bool | None = None,
+        layout: Layout | None = None,
+    ) -> None:
+        check_header(header)
         self._pandas = _pandas(source)
+        self.is_file = isinstance(source, Path)
         self._seen = _Seen(file)
         try:
             first = next(csv.reader(self._seen), [])
@@ -263,8 +290,18 @@ class _Sheet(_Frame):
             raise ValueError(_no_text(source, error)) from None
         except csv.Error as error:
             raise ValueError(f"{source} cannot be read as a table: {error}") from None
-        self.has_header = not _is_of_numbers(first)
-        _check_first_line(first, source, has_header=self.has_header)
+        known = _known_header(first, layout or Layout()) if header is None else header
+        self._is_guessed = known is None
+        self.has_header = not _is_of_numbers(first) if known is None else known
+        # What tells, in messages, that there is no header; empty where there is one.
+        self.no_header = ""
+        if not self.has_header and self._is_guessed:
+            self.no_header = "the first line has numbers only"
+        elif not self.has_header:
+            self.no_header = "the first line is a row" + (
+                ", as in training" if header is None else " (header=False)"
+            )
+        _check_first_line(first, source, is_row=self._is_guessed and not self.has_header)
         names = (
             [name.strip() for name in first]
             if self.has_header
@@ -280,30 +317,79 @@ class _Sheet(_Frame):
             number = next(itertools.islice(lines, record, None), number + 1) - 1
         return f"{self.source}: line {number + 1}"
 
+    def without_gaps(self, places: Sequence[int], *, in_words: bool) -> str:  # noqa: ARG002
+        """Return a line that writes a file of the other rows, their texts as they are."""
+        if not self.is_file or len({*self.names}) < len(self.names):
+            return ""
+        columns = [self.names[place] for place in places] if self.has_header else [*places]
+        read, write = ("", "") if self.has_header else (", header=None", ", header=False")
+        return (
+            f"pandas.read_csv({self.source!r}, dtype=str{read}).dropna(subset={columns})"
+            f".to_csv('whole.csv', index=False{write})"
+        )
+
     def frame(self, texts: Sequence[int], label: int) -> pd.DataFrame:
         """Return all rows; in the columns ``texts``, numbers are texts, too."""
-        with self._errors():
-            frame = self._pandas.read_csv(self._seen.again(), **self._options([*texts, label]))
+        # To make a text of every label takes longer than all else in a narrow table: there they
+        # are read as what they look like, and how they were written is looked up where it matters.
+        by_looks = label not in texts and len(self.names) <= NARROW and self._seen.is_seekable
+        frame = self._read([*texts] if by_looks else [*texts, label])
         if not len(frame):
             raise ValueError(self._empty())
-        if label not in texts:
-            frame[label] = _as_meant(frame[label], self, label, 0)
+        labels = frame[label]
+        if frame[len(self.names) - 1].isna().all():
+            pass  # rows are too short, which will be refused; pandas does not read them by columns
+        elif label not in texts and not (by_looks and self._come_back(labels, label)):
+            if by_looks and not isinstance(labels.iloc[0], str):
+                labels = self._column(label, str, len(frame))
+            with counted(frame, [*range(len(self.names))], texts, label, self):
+                frame[label] = _as_meant(labels, self, label, 0)
         self._check_header(frame)
         return frame
 
+    def _read(self, texts: Sequence[int], **more: Any) -> pd.DataFrame:
+        with self._errors():
+            options = self._options(texts) | more
+            frame: pd.DataFrame = self._pandas.read_csv(self._seen.again(), **options)
+        return frame
+
+    def _column(self, place: int, dtype: Any, rows: int) -> pd.Series[Any]:
+        """Return one column of a file that has been read, in another dtype."""
+        self._seen.go_back()
+        frame = self._read((), usecols=[place], dtype={place: dtype}, nrows=rows)
+        return frame[place]
+
+    def _come_back(self, values: pd.Series[Any], place: int) -> bool:
+        """Whether labels were read as numbers that come back as they were given; see `meant`."""
+        numbers = np.asarray(values)
+        kind = numbers.dtype.kind
+        if kind not in "iuf":
+            return kind == "b"
+        whole = np.ones(len(numbers), bool) if kind != "f" else numbers == np.rint(numbers)
+        if not whole.any():
+            return True
+        # Such as 1.0 alone; and versions of pandas differ in what more than 64 bits are.
+        if kind == "f" and (whole.all() or np.abs(numbers).max() >= 2**63):
+            return False
+        texts = np.asarray(self._column(place, f"S{LONGEST_NUMBER}", len(numbers)))
+        texts = texts.astype(f"S{LONGEST_NUMBER}", copy=False)  # before pandas 3 they are objects
+        return not has_codes(texts[whole], signs=kind != "f")
+
     def _check_header(self, frame: pd.DataFrame) -> None:
         """Raise ValueError if the first line is one of the rows."""
-        if not self.has_header or not any(map(_is_number, self.names)):
+        is_certain = not (self._is_guessed and self.has_header)
+        if is_certain or not any(map(_is_number, self.names)):
             return
         for place, dtype in enumerate(frame.dtypes):
-            if _is_plain(dtype):
+            if is_plain(dtype):
                 continue
             again = np.flatnonzero(frame[place].astype(str).str.strip() == self.names[place])
             if len(again):
                 raise ValueError(
-                    f"{self.line(int(again[0]))} has {_cut(self.names[place])} in column {place} "
+                    f"{self.line(int(again[0]))} has {cut(self.names[place])} in column {place} "
                     f"(counted from 0), and so has the first line, beside numbers: it seems to be "
-                    f"a row and no header; put a line with the columns' names before it"
+                    f"a row and no header; say which with header=False or header=True, or put a "
+                    f"line with the columns' names before it"
                 )
 
     def frames(self, rows: int, texts: Sequence[int]) -> Iterator[tuple[int, pd.DataFrame]]:
@@ -401,8 +487,17 @@ class _Seen:
         self._lines.append(line)
         return line
 
+    @property
+    def is_seekable(self) -> bool:
+        return self._file.seekable()
+
+    def go_back(self) -> None:
+        """Go to the beginning of a file that is seekable, and was opened there."""
+        self._file.seek(0)
+        self._lines.clear()
+
     def again(self) -> _Seen:
-        """Begin at the beginning."""
+        """Begin at the beginning, of what was read line by line."""
         self._text = "".join(self._lines)
         return self
 
@@ -475,8 +570,32 @@ def _is_of_numbers(fields: list[str]) -> bool:
     )
 
 
-def _check_first_line(fields: list[str], source: str | Path, *, has_header: bool) -> None:
-    """Raise ValueError if the first line of a file is not that of a table."""
+def check_header(header: Any) -> None:
+    """Raise TypeError unless it says whether there is a header, or nothing."""
+    if header is not None and not isinstance(header, bool):
+        raise TypeError(
+            f"header is {header!r}; expected True if the first line of a CSV file has the columns' "
+            f"names, False if it is a row, or None to have it found out"
+        )
+
+
+def _known_header(fields: list[str], layout: Layout) -> bool | None:
+    """Return whether a first line is a header, by what a network knows; None if that is not sure.
+
+    Names may be numbers, and rows may have texts: one or the other would be a row too many or too
+    few, and nobody would see it.
+    """
+    if layout.has_names and {column.name for column in layout.columns} <= {*map(str.strip, fields)}:
+        return True
+    is_nameless = bool(layout.columns) and not layout.has_names
+    return False if is_nameless and any(map(_is_number, fields)) else None
+
+
+def _check_first_line(fields: list[str], source: str | Path, *, is_row: bool) -> None:
+    """Raise ValueError if the first line of a file is not that of a table.
+
+    ``is_row`` says whether it is taken for a row because it has numbers only.
+    """
     if not fields:
         raise ValueError(f"{source}: the file is empty, or its first line is")
     if any("\0" in field for field in fields):
@@ -487,11 +606,11 @@ def _check_first_line(fields: list[str], source: str | Path, *, has_header: bool
     for mark, name in SEPARATORS.items():
         if len(fields) == 1 and mark in fields[0]:
             raise ValueError(f"{source}: fields are separated by {name}; expected commas between")
-    if not has_header and len(fields) > 2 and fields == list(map(str, range(len(fields)))):
+    if is_row and len(fields) > 2 and fields == list(map(str, range(len(fields)))):
         raise ValueError(
             f"{source}: the first line counts the columns, 0 to {len(fields) - 1}, as pandas names "
-            f"columns that have no name; remove it, or, if it is a row, put a line with names "
-            f"before it"
+            f"columns that have no name; say whether they are names or a row with header=True or "
+            f"header=False"
         )
 
 
@@ -506,19 +625,14 @@ def _no_text(source: str | Path, error: UnicodeDecodeError) -> str:
 
 
 def _label_place(
-    names: list[str], label: str | int | None, source: str | Path, *, has_header: bool
+    names: list[str], label: str | int | None, source: str | Path, *, no_header: str = ""
 ) -> int:
-    """Return the position of the label column."""
+    """Return the position of the label column; ``no_header`` tells why there are no names."""
     if label is not None:
-        if not has_header and isinstance(label, str) and not POSITION.fullmatch(label):
-            raise ValueError(
-                f"{source}: the first line has numbers only, so there is no header in which a "
-                f"column is called {label!r}; give the label column's position, as in label=0"
-            )
-        return _place(names, label, source, "label")
+        return _place(names, label, source, "label", no_header=no_header)
     usual = [place for place, name in enumerate(names) if name.lower() in USUAL_LABELS]
-    if not has_header or len(usual) != 1:
-        which = "none" if not usual or not has_header else "more than one"
+    if no_header or len(usual) != 1:
+        which = "none" if not usual or no_header else "more than one"
         raise ValueError(
             f"{source}: which column has the labels? Of {', '.join(USUAL_LABELS)} there is "
             f"{which}; say it with label=, by name or by position. The columns are {_shown(names)}"
@@ -527,17 +641,29 @@ def _label_place(
 
 
 def _places(
-    names: list[str], wanted: Sequence[str | int], source: str | Path, argument: str
+    names: list[str],
+    wanted: Sequence[str | int],
+    source: str | Path,
+    argument: str,
+    *,
+    no_header: str = "",
 ) -> list[int]:
     if isinstance(wanted, str | int):
         raise TypeError(
             f"{argument} is {wanted!r}; expected a list of columns, such as [{wanted!r}]"
         )
-    return [_place(names, one, source, argument) for one in wanted]
+    return [_place(names, one, source, argument, no_header=no_header) for one in wanted]
 
 
-def _place(names: list[str], wanted: Any, source: str | Path, argument: str) -> int:
+def _place(
+    names: list[str], wanted: Any, source: str | Path, argument: str, *, no_header: str = ""
+) -> int:
     """Return where a column stands that is named, or else whose position is given."""
+    if no_header and isinstance(wanted, str) and not POSITION.fullmatch(wanted):
+        raise ValueError(
+            f"{source}: {no_header}, so there is no header in which a column is called "
+            f"{cut(wanted)}; give its position from 0 in {argument}, or say header=True"
+        )
     if isinstance(wanted, str) and wanted not in names and POSITION.fullmatch(wanted):
         wanted = int(wanted)
     if isinstance(wanted, int) and not isinstance(wanted, bool):
@@ -552,9 +678,7 @@ def _place(names: list[str], wanted: Any, source: str | Path, argument: str) -> 
     count = names.count(wanted)
     if count != 1:
         found = "no column is" if not count else f"{count} columns are"
-        raise ValueError(
-            f"{source}: {found} called {_cut(wanted)}; the columns are {_shown(names)}"
-        )
+        raise ValueError(f"{source}: {found} called {cut(wanted)}; the columns are {_shown(names)}")
     return names.index(wanted)
 
 
@@ -569,16 +693,12 @@ def _named_places(names: list[str], wanted: Sequence[Column], source: str | Path
 
 
 def _shown(names: Sequence[str]) -> str:
-    return ", ".join(map(_cut, names[:8])) + (", ..." if len(names) > 8 else "")
+    return ", ".join(map(cut, names[:8])) + (", ..." if len(names) > 8 else "")
 
 
-def _cut(value: object) -> str:
-    """Return how a value is written, not all of it if it is long."""
-    shown = repr(value[: LONGEST_SHOWN + 1] if isinstance(value, str) else value)
-    return shown if len(shown) <= LONGEST_SHOWN + 2 else f"{shown[:LONGEST_SHOWN]}..."
-
-
-def _reading(names: list[str], wanted: Wanted, source: str | Path, *, named: bool) -> Reading:
+def _reading(
+    names: list[str], wanted: Wanted, source: str | Path, *, named: bool, no_header: str = ""
+) -> Reading:
     """Return where features and labels stand in a file; ``named`` says whether it has headings."""
     layout = wanted.layout
     label_place = None
@@ -587,11 +707,11 @@ def _reading(names: list[str], wanted: Wanted, source: str | Path, *, named: boo
             label_place = _place(names, layout.label, source, "label")
         elif wanted.needs_label:
             raise ValueError(
-                f"{source}: no column is called {_cut(layout.label)}, as that of the labels was in "
-                f"training; say with label which one has them; the columns are {_shown(names)}"
+                f"{source}: no column is called {cut(layout.label)}, as that of the labels was in "
+                f"training; say with label= which one has them; the columns are {_shown(names)}"
             )
     elif wanted.label is not None or wanted.needs_label:
-        label_place = _label_place(names, wanted.label, source, has_header=named)
+        label_place = _label_place(names, wanted.label, source, no_header=no_header)
     columns = layout.columns or (Column(""),) * wanted.inputs
     if named and layout.is_named:
         places = _named_places(names, columns, source)
@@ -599,7 +719,7 @@ def _reading(names: list[str], wanted: Wanted, source: str | Path, *, named: boo
         places = [place for place in range(len(names)) if place != label_place]
         if len(places) != len(columns):
             hint = (
-                "; if one of them has the labels, say which with label"
+                "; if one of them has the labels, say which with label="
                 if label_place is None and len(places) == len(columns) + 1
                 else ""
             )
@@ -621,8 +741,8 @@ def _compare_names(
     for place, column in zip(places, columns, strict=True):
         if names[place] != column.name:
             raise ValueError(
-                f"{source}: column {place} (counted from 0) is called {_cut(names[place])}, and in "
-                f"training {_cut(column.name)} stood there; where headings are empty or the same, "
+                f"{source}: column {place} (counted from 0) is called {cut(names[place])}, and in "
+                f"training {cut(column.name)} stood there; where headings are empty or the same, "
                 f"columns are known by position: expected the order of the training"
             )
 
@@ -637,19 +757,20 @@ def _table(
     if not len(frame) or len(names) < 2:
         raise ValueError(f"{at.source}: expected rows, and a column beside the labels")
     if label in coded:
-        raise ValueError(f"{at.source}: the labels' column {_cut(names[label])} is in one_hot, too")
+        raise ValueError(f"{at.source}: the labels' column {cut(names[label])} is in one_hot, too")
     places = [place for place in range(len(names)) if place != label]
     if label:
         _refuse_index(frame, at)
-    _refuse_gaps(frame, [*places, label], at, 0)
-    is_nameless = isinstance(at, _Sheet) and not at.has_header
-    texts = {place: _categories(frame[place], at, place) for place in coded}
-    columns = tuple(
-        Column("" if is_nameless else names[place], texts.get(place, ())) for place in places
-    )
-    X = _features(frame, Reading(places, columns, label, ()), at, 0)
-    y = _labels(frame[label], at, label, 0)
-    return Table(X, y, Layout(columns, "" if is_nameless else names[label]))
+    with counted(frame, places, coded, label, at):
+        _refuse_gaps(frame, [*places, label], at, 0)
+        is_nameless = isinstance(at, _Sheet) and not at.has_header
+        texts = {place: _categories(frame[place], at, place) for place in coded}
+        columns = tuple(
+            Column("" if is_nameless else names[place], texts.get(place, ())) for place in places
+        )
+        X = _features(frame, Reading(places, columns, label, ()), at, 0)
+        y = _labels(frame[label], at, label, 0)
+        return Table(X, y, Layout(columns, "" if is_nameless else names[label]))
 
 
 def _categories(values: pd.Series[Any], at: _Frame, place: int) -> tuple[str, ...]:
@@ -665,30 +786,30 @@ def _categories(values: pd.Series[Any], at: _Frame, place: int) -> tuple[str, ..
 def _batch(frame: pd.DataFrame, reading: Reading, at: _Frame, first: int) -> Batch:
     """Return features and labels of rows whose columns are numbered; ``first`` is the first row."""
     label = reading.label
-    _refuse_gaps(frame, reading.places if label is None else [*reading.places, label], at, first)
-    y = None if label is None else _labels(frame[label], at, label, first)
-    return Batch(_features(frame, reading, at, first), y)
-
-
-def _is_plain(dtype: Any) -> bool:
-    """Whether it is NumPy's, of numbers without room for gaps."""
-    return isinstance(dtype, np.dtype) and dtype.kind in "biu"
+    columns = zip(reading.places, reading.columns, strict=True)
+    coded = [place for place, column in columns if column.categories]
+    with counted(frame, reading.places, coded, label, at, is_part=True):
+        _refuse_gaps(
+            frame, reading.places if label is None else [*reading.places, label], at, first
+        )
+        y = None if label is None else _labels(frame[label], at, label, first)
+        return Batch(_features(frame, reading, at, first), y)
 
 
 def _refuse_index(frame: pd.DataFrame, at: _Frame) -> None:
     """Raise ValueError for a first column that came of writing a frame with its row numbers."""
-    if at.names[0] not in INDEX_NAMES or not _is_plain(frame[0].dtype):
+    if at.names[0] not in INDEX_NAMES or not is_plain(frame[0].dtype):
         return
     if np.array_equal(frame[0], np.arange(len(frame))):
         raise ValueError(
-            f"{at.source}: the first column, {_cut(at.names[0])}, only counts the rows, as pandas "
+            f"{at.source}: the first column, {cut(at.names[0])}, only counts the rows, as pandas "
             f"writes it: write the table with to_csv(..., index=False), or remove the column"
         )
 
 
 def _refuse_gaps(frame: pd.DataFrame, places: list[int], at: _Frame, first: int) -> None:
     kinds = dict(enumerate(frame.dtypes))
-    suspects = [place for place in places if not _is_plain(kinds[place])]
+    suspects = [place for place in places if not is_plain(kinds[place])]
     suspects = [place for place in suspects if not _is_finite(frame[place])]
     mask = frame[suspects].isna().to_numpy(dtype=bool)
     if not mask.any():
@@ -696,9 +817,7 @@ def _refuse_gaps(frame: pd.DataFrame, places: list[int], at: _Frame, first: int)
     row, place = (int(i) for i in np.argwhere(mask)[0])
     if frame.iloc[row].isna().all():
         raise ValueError(f"{at.line(first + row)} is empty")
-    raise ValueError(
-        f"{at.where(first + row, suspects[place])} has no value; fill gaps or drop such rows first"
-    )
+    raise Gap(f"{at.where(first + row, suspects[place])} has no value")
 
 
 def _is_finite(values: pd.Series[Any]) -> bool:
@@ -738,40 +857,18 @@ def _as_meant(values: pd.Series[Any], at: _Frame, place: int, first: int) -> pd.
     if values.isna().any():
         return values  # which will be refused
     _refuse_missing(values, at, place, first)
-    numbers = _meant(values)
+    numbers = meant(values)
     return values if numbers is None else type(values)(numbers, index=values.index)
 
 
 def _refuse_missing(values: pd.Series[Any], at: _Frame, place: int, first: int) -> None:
     """Raise ValueError if labels are numbers beside NA or the like, which would make them texts."""
-    if _is_plain(values.dtype) or values.dtype.kind == "f":
+    if is_plain(values.dtype) or values.dtype.kind == "f":
         return
     gaps = values.isin(MISSING)
-    if gaps.any() and not gaps.all() and _meant(values[~gaps].dropna()) is not None:
+    if gaps.any() and not gaps.all() and meant(values[~gaps].dropna()) is not None:
         row = int(np.flatnonzero(gaps)[0])
-        raise ValueError(_no_number(at.where(first + row, place), values.iloc[row]))
-
-
-def _meant(values: pd.Series[Any]) -> Array | None:
-    """Return the numbers that texts stand for, or None if some stand for themselves.
-
-    Whole numbers must be written as they will be shown: 007 and +1 are not 7 and 1, and so it is
-    with more digits than 64 bits have. Among fractions, +1 is a quantity like them.
-    """
-    import pandas
-
-    texts = values.to_numpy(dtype=object)
-    if all(text in TRUTHS for text in texts):
-        return np.array([TRUTHS[text] for text in texts])
-    try:
-        numbers = np.asarray(pandas.to_numeric(texts))
-    except (ValueError, TypeError):
-        return None
-    lines = "\n".join(texts)
-    is_whole = ALL_WHOLE.fullmatch(lines) is not None
-    kinds = "iu" if is_whole else "f"
-    is_lost = numbers.dtype.kind not in kinds or (is_whole and "+" in lines)
-    return None if is_lost or CODE.search(lines) else numbers
+        raise _no_number(at.where(first + row, place), values.iloc[row])
 
 
 def _labels(values: pd.Series[Any], at: _Frame, place: int, first: int) -> Array:
@@ -784,7 +881,7 @@ def _labels(values: pd.Series[Any], at: _Frame, place: int, first: int) -> Array
     if len(kinds) > 1:
         raise ValueError(
             f"{at.column(place)} mixes text and numbers; expected labels of "
-            f"one kind: convert them, as in frame[{_cut(at.names[place])}].astype(str)"
+            f"one kind: convert them, as in frame[{cut(at.names[place])}].astype(str)"
         )
     if True in kinds:
         return labels.astype(str)
@@ -810,16 +907,16 @@ def _parsed(values: pd.Series[Any], at: _Frame, place: int, first: int) -> Array
         # Beside NA, True and False are texts, too, and what is amiss is NA.
         amiss = (int(row) for row in wrong if str(objects.iloc[row]) not in TRUTHS)
         row = next(amiss, int(wrong[0]) if len(wrong) else 0)
-        raise ValueError(_no_number(at.where(first + row, place), objects.iloc[row]))
+        raise _no_number(at.where(first + row, place), objects.iloc[row])
     parsed: Array = numbers.to_numpy()
     return parsed
 
 
-def _no_number(where: str, value: object) -> str:
-    way = "make features of its texts with one_hot, or drop the column"
+def _no_number(where: str, value: object) -> ValueError:
+    said = f"{where} is {cut(value)}, which is no number"
     if isinstance(value, str) and value in MISSING:
-        way = "fill gaps or drop such rows first"
-    return f"{where} is {_cut(value)}, which is no number; {way}"
+        return Gap(said)
+    return ValueError(f"{said}; make features of its texts with one_hot, or drop the column")
 
 
 def _refuse_times(values: pd.Series[Any], at: _Frame, place: int) -> None:
@@ -857,7 +954,7 @@ def _coded(
     if len(strange):
         row = int(strange[0])
         raise ValueError(
-            f"{at.where(first + row, place)} is {_cut(texts[row])}, which was not there in "
+            f"{at.where(first + row, place)} is {cut(texts[row])}, which was not there in "
             f"training; it knows {_shown(categories)}"
         )
     return np.eye(len(categories), dtype=np.uint8)[:, codes]

@@ -19,7 +19,7 @@ from fastnet.errors import DeviceMemoryError
 from fastnet.execution import cuda_ops, mathsource, programs
 from fastnet.execution.buffers import CLOCK, SCALARS, TOTALS, Buffer, Control, Data, Update
 from fastnet.execution.device import Device, DeviceArray
-from fastnet.execution.executor import Executor, one_at_a_time
+from fastnet.execution.executor import Executor, View, one_at_a_time
 from fastnet.layers import Dense
 from fastnet.losses import Loss
 
@@ -330,14 +330,14 @@ class DeviceExecutor(Executor):
     # -- without training -----------------------------------------------------------------------
 
     @one_at_a_time
-    def predict(self, features: Buffer, scale: float, *, logits: bool = False) -> Buffer:
-        """Return the outputs; rows on the host come to the device a block at a time."""
+    def _passed(self, features: Buffer, scale: float, views: Sequence[View]) -> list[Buffer]:
+        """Return what the views show; rows on the host come to the device a block at a time."""
         if isinstance(features, DeviceArray):
-            return super().predict(features, scale, logits=logits)
+            return super()._passed(features, scale, views)
         blocks = range(0, len(features), BLOCK_ROWS)
         parts = [features[first : first + BLOCK_ROWS] for first in blocks]
-        done = [super(DeviceExecutor, self).predict(p, scale, logits=logits) for p in parts]
-        return done[0] if len(done) == 1 else np.concatenate(done)
+        done = [super(DeviceExecutor, self)._passed(part, scale, views) for part in parts]
+        return done[0] if len(done) == 1 else [*map(np.concatenate, zip(*done, strict=True))]
 
     def _room_for(self, features: Buffer) -> tuple[Buffer, Callable[[Buffer, Buffer], None]]:
         if isinstance(features, DeviceArray):

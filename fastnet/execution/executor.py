@@ -42,6 +42,7 @@ from fastnet.losses import Loss
 
 Array = np.ndarray[Any, np.dtype[Any]]
 F = TypeVar("F", bound=Callable[..., Any])
+View = Callable[[Any, Any, int, int], Any]  # of some rows of a record, such as `backprop.a_of`
 
 # Rows that pass through the network together when there is no smaller batch: enough for matrix
 # products to run at full speed, few enough for a block's activations to stay in cache.
@@ -418,24 +419,33 @@ class Executor:
         scalars = self.host(control).scalars
         return float(scalars[LOSS]), float(scalars[HITS])
 
-    @one_at_a_time
     def predict(self, features: Buffer, scale: float, *, logits: bool = False) -> Buffer:
         """Return the outputs (rows, outputs), or what goes into the last activation.
 
         They are where the features were: on the host, or in a buffer like theirs.
         """
+        return self._passed(features, scale, [backprop.z_of if logits else backprop.a_of])[0]
+
+    def predict_both(self, features: Buffer, scale: float) -> tuple[Buffer, Buffer]:
+        """Return what goes into the last activation and what comes out of it, in one pass."""
+        z, outputs = self._passed(features, scale, [backprop.z_of, backprop.a_of])
+        return z, outputs
+
+    @one_at_a_time
+    def _passed(self, features: Buffer, scale: float, views: Sequence[View]) -> list[Buffer]:
+        """Return what some views show of the last record for all rows."""
         rows = len(features)
         data = self.load(features, np.empty((0, 0), self.dtype), None, scale)
         work, control = self.work(self.block_rows(data)), self._quiet_control(0.0)
         records, math = self.table.records, self.math
-        view = backprop.z_of if logits else backprop.a_of
-        result, keep = self._room_for(features)
+        rooms = [self._room_for(features) for _ in views]
         with np.errstate(all="ignore"):
             for first in range(0, rows, work.capacity):
                 block = min(work.capacity, rows - first)
                 math.predict(records, self.parameters.theta, data, work, control, first, block)
-                keep(result[first : first + block], view(work, records[-1], 0, block))
-        return result
+                for view, (result, keep) in zip(views, rooms, strict=True):
+                    keep(result[first : first + block], view(work, records[-1], 0, block))
+        return [result for result, _ in rooms]
 
     def _room_for(self, features: Buffer) -> tuple[Buffer, Callable[[Buffer, Buffer], None]]:
         """Return room for the outputs of rows, and what copies a block of them into it."""
