@@ -753,7 +753,10 @@ def test_the_arguments_of_a_case_suit_the_op(case: op_cases.Case) -> None:
                 assert np.isfinite(argument).all()
 
 
-def test_the_ops_are_timed_on_both_backends() -> None:
+def test_the_ops_are_timed_on_both_backends(monkeypatch: pytest.MonkeyPatch) -> None:
+    # pytest-benchmark measures nothing beside other tests, and takes its child for one of them.
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+    monkeypatch.delenv("PYTEST_XDIST_WORKER_COUNT", raising=False)
     found = ops.measure_ops("begin_step", quick=True, show=False)
     assert [one["op"] for one in found] == ["begin_step"]
     assert found[0]["numba"]["median"] > 0
