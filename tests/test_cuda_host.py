@@ -455,7 +455,7 @@ def test_signatures(real: str, code: str) -> None:
     found = right(real).kernels["types_of_parameters"]
     assert found == f"{code}*, const {code}*, const f8*, u1*, i4, i8, f8, {code}"
     parameters = RIGHT.partition("void types_of_parameters")[2]
-    (declared,) = cuda.kernels_in("right.cu", KERNEL + "types_of_parameters" + parameters)
+    (declared,) = cuda.kernels_in("right.cu", "KERNEL types_of_parameters" + parameters)
     assert found == signature(declared, real)
 
 

@@ -178,14 +178,14 @@ BUGS = [
     ),
     Bug(
         "derivative from the wrong side",
-        "activations.cu",
+        "functions.cuh",
         "activation_backward",
         "case ELU: return a <= REAL(0) ? d * (a + alpha) : d;",
         "case ELU: return a <= REAL(0) ? d * a : d;",
     ),
     Bug(
         "tanh's derivative without its square",
-        "activations.cu",
+        "functions.cuh",
         "activation_backward",
         "((REAL(1) - a) * (REAL(1) + a))",
         "(REAL(1) - a)",
