@@ -26,7 +26,7 @@ from sklearn.utils import Bunch
 
 import fastnet
 from fastnet import cli
-from fastnet.data import published, tabular
+from fastnet.data import tabular
 from fastnet.data.columns import Column, Layout
 from fastnet.data.published import FILES
 from fastnet.data.spelling import MISSING
@@ -37,12 +37,6 @@ RNG = np.random.default_rng(0)
 PICTURES = RNG.integers(0, 256, (30, 4, 4), dtype=np.uint8)
 LABELS = (np.arange(30) % 3).astype(np.uint8)
 ROWS = PICTURES.reshape(30, 16)
-
-
-@pytest.fixture(autouse=True)
-def _small_sets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sets of a few images pass for the published ones."""
-    monkeypatch.setattr(published, "check", lambda *of_file: None)
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -62,6 +56,45 @@ def write_set(folder: Path, *, compress: bool = True, digit: int = 0) -> None:
 
 
 # -- images by name -------------------------------------------------------------------------------
+
+
+def test_images_and_labels_of_different_counts(tmp_path: Path) -> None:
+    write_set(tmp_path)
+    (tmp_path / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(LABELS[:7])))
+    with pytest.raises(ValueError, match=r"images of shape \(30, 4, 4\) and labels of shape \(7,"):
+        fastnet.load_data("mnist", data_dir=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("part", "array", "message"),
+    [
+        (
+            "y_train",
+            LABELS + 8,
+            r"labels-idx1.*10 label\(s\) outside 0 to 9, the first \(10\) at row 2",
+        ),
+        ("y_test", np.full(12, 255), r"t10k-l.*12 label\(s\) outside 0 to 9, .*255\) at row 0"),
+        ("X_test", PICTURES[:12, :3], r"images of shape \(30, 4, 4\) to .* and of \(12, 3, 4\) to"),
+        ("X_train", PICTURES[:0], r"images of shape \(0, 4, 4\) and labels of shape \(30,\)"),
+        ("X_train", PICTURES[:, :0], r"images of shape \(30, 0, 4\); expected some"),
+        ("X_train", LABELS, r"images of shape \(30,\) and"),
+        ("y_train", PICTURES, r"labels of shape \(30, 4, 4\); expected one label for each image"),
+    ],
+)
+def test_images_that_are_refused(tmp_path: Path, part: str, array: Any, message: str) -> None:
+    write_set(tmp_path, compress=False)
+    (tmp_path / FILES[part]).write_bytes(idx(np.asarray(array, np.uint8)))
+    with pytest.raises(ValueError, match=message):
+        fastnet.load_data("mnist", data_dir=tmp_path)
+
+
+def test_images_of_numbers_that_are_no_bytes(tmp_path: Path) -> None:
+    write_set(tmp_path, compress=False)
+    head = struct.pack(">HBBI", 0, 0x0D, 1, 30)
+    path = tmp_path / FILES["y_train"]
+    path.write_bytes(head + np.full(30, 2.7, ">f4").tobytes())
+    with pytest.raises(ValueError, match=r"labels of float32; expected bytes, uint8, for both"):
+        fastnet.load_data("mnist", data_dir=tmp_path)
 
 
 @pytest.mark.parametrize("compress", [True, False])

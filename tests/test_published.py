@@ -70,12 +70,10 @@ def test_the_published_content_is_taken_however_it_is_packed(
 ) -> None:
     write(tmp_path, ONE, how)
     assert images.load(SETS[0], tmp_path).X_train.shape == (5, 16)
-    monkeypatch.setattr(published, "_content", lambda array: "not looked at")
-    if how == "published":
-        images.load(SETS[0], tmp_path)
-    else:
-        with pytest.raises(ValueError, match="MD5 not looked at"):
-            images.load(SETS[0], tmp_path)
+    looked_at: list[object] = []
+    monkeypatch.setattr(published, "_content", looked_at.append)
+    images.load(SETS[0], tmp_path)
+    assert len(looked_at) == (0 if how == "published" else 4)
 
 
 @pytest.mark.parametrize("how", ["published", "packed again", "plain"])
@@ -103,23 +101,14 @@ OWN = {
 
 
 @pytest.mark.parametrize("kind", OWN)
-def test_other_files_are_refused_with_a_way_to_load_them(tmp_path: Path, kind: str) -> None:
+def test_what_is_nobody_s_is_one_s_own(tmp_path: Path, kind: str) -> None:
+    """A part of a set, say; what does not belong together is refused all the same."""
     write(tmp_path, {**ONE, "X_test": OWN[kind]})
-    with pytest.raises(ValueError, match="has other content than the published") as error:
+    if kind == "a byte":
+        assert images.load(SETS[0], tmp_path).X_test.shape == (5, 16)
+        return
+    with pytest.raises(ValueError, match=r"expected one size|expected one label|expected bytes"):
         images.load(SETS[0], tmp_path)
-    said = str(error.value)
-    assert (
-        f"t10k-images-idx3-ubyte.gz has other content than the published {FILES['X_test']}" in said
-    )
-    assert said.endswith(f"instead of a name, as in '{FILES['X_train']},{FILES['y_train']}'")
-
-
-def test_the_way_that_is_offered_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(write(tmp_path, {**ONE, "X_test": OWN["a byte"]}, "plain"))
-    with pytest.raises(ValueError, match="as in '") as error:
-        images.load(SETS[0], tmp_path)
-    names = re.findall(r"as in '(.*)'", str(error.value))[0]
-    assert fastnet.load_data(names).X_train.shape == (5, 16)
 
 
 def test_what_is_known_of_the_real_sets() -> None:

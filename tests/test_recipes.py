@@ -15,7 +15,6 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from fastnet import SGD, Adam, Network, cli, recipes
-from fastnet.data import published
 from fastnet.data.published import FILES
 from fastnet.history import History
 from fastnet.recipes import Recipe, RecipeData, RecipeResult, Training
@@ -39,12 +38,6 @@ PICTURES = (PATTERNS[LABELS] + RNG.integers(0, 55, (64, 28, 28))).astype(np.uint
 
 def shorter(recipe: Recipe, **changes: Any) -> Recipe:
     return replace(recipe, training=replace(recipe.training, **changes))
-
-
-@pytest.fixture(autouse=True)
-def _small_sets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sets of a few images pass for the published ones."""
-    monkeypatch.setattr(published, "check", lambda *of_file: None)
 
 
 @pytest.fixture

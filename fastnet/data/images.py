@@ -24,6 +24,7 @@ from fastnet.folders import base_folder
 
 DATA_VARIABLE = "FASTNET_DATA_DIR"
 
+CLASSES = 10  # of both sets
 CHUNK = 1 << 16  # bytes of a download that are written at once
 
 MNIST = ImageSet(
@@ -86,7 +87,8 @@ def load(images: ImageSet, data_dir: str | os.PathLike[str] | None = None) -> Da
     TypeError
         If ``data_dir`` is no path.
     ValueError
-        If a file of a folder is damaged, or has other content than the published one.
+        If a file of a folder is damaged or belongs to another set, if images and labels do not
+        belong together, or labels are not 0 to 9.
     """
     named, by = _named_folder(data_dir)
     if named is None:
@@ -95,7 +97,14 @@ def load(images: ImageSet, data_dir: str | os.PathLike[str] | None = None) -> Da
         paths = _paths(images, named, by)
         parts = {part: read_idx(path) for part, path in paths.items()}
         for part, path in paths.items():
-            published.check(images, SETS, part, path, parts[part])
+            published.refuse_another(images, SETS, part, path, parts[part])
+        for stage in ("train", "test"):
+            _check_pair(images, parts[f"X_{stage}"], parts[f"y_{stage}"], paths[f"y_{stage}"])
+        if parts["X_train"].shape[1:] != parts["X_test"].shape[1:]:
+            raise ValueError(
+                f"{images.name}: images of shape {parts['X_train'].shape} to train on and of "
+                f"{parts['X_test'].shape} to test on; expected one size of images"
+            )
     return Dataset(
         images.name,
         _flat(parts["X_train"]),
@@ -104,6 +113,29 @@ def load(images: ImageSet, data_dir: str | os.PathLike[str] | None = None) -> Da
         parts["y_test"].astype(np.int64),
         input_scale=1 / 255,
     )
+
+
+def _check_pair(images: ImageSet, pictures: Any, labels: Any, path: Path) -> None:
+    """Raise ValueError unless there is a class for every image."""
+    if pictures.ndim < 2 or labels.ndim != 1 or len(pictures) != len(labels):
+        raise ValueError(
+            f"{images.name}: images of shape {pictures.shape} and labels of shape "
+            f"{labels.shape}; expected one label for each image"
+        )
+    if not pictures.size:
+        raise ValueError(f"{images.name}: images of shape {pictures.shape}; expected some")
+    if pictures.dtype != np.uint8 or labels.dtype != np.uint8:
+        raise ValueError(
+            f"{images.name}: images of {pictures.dtype} and labels of {labels.dtype}; expected "
+            f"bytes, uint8, for both"
+        )
+    outside = np.flatnonzero(labels >= CLASSES)
+    if len(outside):
+        raise ValueError(
+            f"{path}: {len(outside)} label(s) outside 0 to {CLASSES - 1}, the first "
+            f"({labels[outside[0]]}) at row {outside[0]} (counted from 0); expected the labels of "
+            f"{images.name}"
+        )
 
 
 def _flat(pictures: Any) -> Any:

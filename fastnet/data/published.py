@@ -1,7 +1,7 @@
-"""Whether the files of a folder are the published ones of the data set that was named.
+"""Whether the files of a folder are those of another data set than was named.
 
-Many sets have files of the names and sizes of MNIST's: Fashion-MNIST, and others. What is trained
-on the wrong one learns well, and nobody would see it.
+Fashion-MNIST has files of the names and sizes of MNIST's. What is trained on the wrong one learns
+well, and nobody would see it.
 """
 
 from __future__ import annotations
@@ -53,8 +53,10 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def check(named: ImageSet, sets: Sequence[ImageSet], part: str, path: Path, array: Array) -> None:
-    """Raise ValueError unless a file is the published one.
+def refuse_another(
+    named: ImageSet, sets: Sequence[ImageSet], part: str, path: Path, array: Array
+) -> None:
+    """Raise ValueError if a file is known to be another one; a part of a set may be anybody's.
 
     Parameters
     ----------
@@ -82,12 +84,6 @@ def check(named: ImageSet, sets: Sequence[ImageSet], part: str, path: Path, arra
                     f"{path} is {FILES[other]} of {one.name}; expected {FILES[part]} of "
                     f"{named.name}: name {one.name}, or the folder that has {named.name}"
                 )
-    raise ValueError(
-        f"{path} has other content than the published {FILES[part]} of {named.name}: "
-        f"{array.dtype} in the shape {array.shape}, MD5 {found}, expected "
-        f"{named.contents[part]}; fetch it again or, if it is data of your own, give its two files "
-        f"instead of a name, as in '{FILES['X_train']},{FILES['y_train']}'"
-    )
 
 
 def _content(array: Array) -> str:
