@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -308,12 +309,12 @@ def test_wherever_it_runs_out(
 # -- what commands make of it ---------------------------------------------------------------------
 
 
-def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+def fails(capsys: pytest.CaptureFixture[str], *arguments: str, told: str = "") -> str:
     with pytest.raises(SystemExit) as ended:
         cli.main([*OPTIONS, "--epochs", "3", *arguments])
     assert ended.value.code == 1
     out, err = capsys.readouterr()
-    assert out == ""
+    assert out.startswith(told) if told else out == ""
     return err
 
 
@@ -355,8 +356,39 @@ def test_a_finished_training_that_cannot_be_saved(
 
     monkeypatch.setattr(Network, "save", full)
     folder = tmp_path / "checkpoints"
-    said = fails(capsys, "--checkpoint", str(folder), "--save", str(tmp_path / "model"))
+    told = '{"test_' if isinstance(error, OSError) else ""
+    arguments = ("--checkpoint", str(folder), "--save", str(tmp_path / "model"))
+    said = fails(capsys, *arguments, told=told)
     assert f"; --resume goes on from {folder / 'epoch-000003.safetensors'}" in said
+    assert "instead" not in said
+
+
+def test_a_network_for_which_there_is_no_place_is_kept_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save, wanted = Network.save, tmp_path / "full" / "model.safetensors"
+    wanted.parent.mkdir()
+
+    def full(net: Network, path: Path) -> None:
+        if path == wanted:
+            raise OSError(28, "No space left on device", str(path))
+        save(net, path)
+
+    monkeypatch.setattr(Network, "save", full)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    said = fails(capsys, "--save", str(wanted), told='{"test_')
+    [kept] = tmp_path.glob("fastnet-*/model.safetensors")
+    assert f"No space left on device: '{wanted}'; the network is in {kept} instead" in said
+    assert fastnet.load(kept, backend="numpy").epoch == 3
+    kept.unlink()
+    monkeypatch.setattr(saving, "parts", failing(saving.parts, 2))
+    said = fails(capsys, "--save", str(wanted), "--checkpoint", str(tmp_path / "c"))
+    [kept] = tmp_path.glob("fastnet-*/model.safetensors")
+    assert (
+        f"what was finished cannot be saved: [Errno 28] No space left on device: '{wanted}'" in said
+    )
+    assert f"; the network is in {kept} instead\n" in said
+    assert fastnet.load(kept, backend="numpy").epoch == 2
 
 
 def test_telling_needs_no_memory(

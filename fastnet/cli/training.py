@@ -171,14 +171,20 @@ def train(
         except (Exception, KeyboardInterrupt) as error:
             _save_what_is_finished(prepared.network, save, error)
             raise
+        failed = None
         if save is not None:
-            _save(result.network, save)
+            try:
+                _save(result.network, save)
+            except OSError as error:  # what has been found out is told all the same
+                failed = error
         if json:
             screen.print_json(result.to_dict())
         else:
             _show_result(result, quiet=quiet)
             if not (quiet or plot or screen.is_plain()):
                 _draw(result, prepared)
+        if failed is not None:
+            raise failed
         if save is not None and not quiet:
             screen.note(f"saved {save}")
         if plot is not None:
@@ -211,10 +217,26 @@ def _naming_the_newest(where: Checkpoints | None) -> Iterator[None]:
 def _save(network: Network, path: Path) -> None:
     """Save what a training has come to; one signal waits until that is done."""
     with interrupts.deferred() as interrupt:
-        network.save(path)
+        try:
+            network.save(path)
+        except OSError as error:
+            _save_elsewhere(network, path, error)
+            raise
     if interrupt.requested:
         screen.note(f"saved {path}")
         raise interrupt.error()
+
+
+def _save_elsewhere(network: Network, path: Path, error: OSError) -> None:
+    """Keep a network for which there was no place, and have the error say where."""
+    import tempfile
+
+    with contextlib.suppress(OSError), contextlib.ExitStack() as undoing:
+        folder = Path(tempfile.mkdtemp(prefix="fastnet-"))
+        undoing.callback(folder.rmdir)
+        network.save(folder / path.name)
+        undoing.pop_all()
+        error.add_note(f"the network is in {folder / path.name} instead")
 
 
 def _save_what_is_finished(network: Network, path: Path | None, ended: BaseException) -> None:
@@ -227,7 +249,10 @@ def _save_what_is_finished(network: Network, path: Path | None, ended: BaseExcep
         with interrupts.deferred():  # the command ends anyway
             network.save(path)
     except (OSError, ValueError, MemoryError) as error:
-        screen.note(f"what was finished cannot be saved: {str(error) or 'memory ran out'}")
+        if isinstance(error, OSError):
+            _save_elsewhere(network, path, error)
+        said = "; ".join([str(error) or "memory ran out", *getattr(error, "__notes__", [])])
+        screen.note(f"what was finished cannot be saved: {said}")
     else:
         screen.note(f"saved what was finished in {path}")
 
