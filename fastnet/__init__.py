@@ -20,7 +20,8 @@ if TYPE_CHECKING:  # type checkers look no further
 else:
 
     def __getattr__(name: str) -> Any:
-        if name.startswith("_") and name not in ("__all__", "__version__"):
+        is_public = name.isidentifier() and not name.startswith("_")
+        if not (is_public or name in ("__all__", "__version__")):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         # A module's name is asked for by ``from fastnet import losses``, too.
         if importlib.util.find_spec(f"{__name__}.{name}") is not None:
@@ -32,4 +33,5 @@ else:
         return globals()[name]
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *importlib.import_module(f"{__name__}.api").__all__})
+        special = {name for name in globals() if name.startswith("__")}
+        return sorted(special | {*importlib.import_module(f"{__name__}.api").__all__})

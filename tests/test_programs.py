@@ -60,7 +60,9 @@ def test_a_training_ends_where_numpy_ends(name: str, devices: list[HostDevice]) 
     log = devices[-1].log
     assert "program" in log
     assert "capture" not in log
-    assert log.count("gemm") <= 24  # of the eager first steps, and of what is asked afterwards
+    assert "adam_step" not in log
+    assert "sgd_step" not in log
+    assert log.count("gemm") <= 8  # of what is asked besides training
 
 
 @pytest.mark.parametrize("case", training.QUICK_CASES, ids=lambda case: case.name)
@@ -88,8 +90,10 @@ def test_one_launch_has_many_steps(batch_size: int, devices: list[HostDevice]) -
     for epochs in (1, 2):
         history = net.fit(X, np.arange(70) % 3, epochs=epochs, batch_size=batch_size)
     assert len(history["train_loss"]) == 2
+    # A fit begins with one step, then come all of an epoch that can be told to go round, what is
+    # left of them, and the short last one.
     steps = 3 * -(-70 // batch_size)
-    assert devices[-1].log.count("program") < (steps if batch_size == 33 else 0.6 * steps)
+    assert devices[-1].log.count("program") <= min(steps, 2 * 4 + 3)
 
 
 def test_a_training_that_diverges_says_where() -> None:
@@ -102,11 +106,16 @@ def test_a_training_that_diverges_says_where() -> None:
     assert fit("cupy") == fit("numpy")
 
 
-def test_an_epoch_may_be_left_and_gone_on_with(tmp_path: Any) -> None:
-    whole = network()
+def test_an_epoch_may_be_left_and_gone_on_with(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the same bits, also from within an epoch, at whose next step another one is the first."""
+    blocks = iter([4] * 3)  # of one GPU, which cuts sums in one way
+    monkeypatch.setattr(HostExecutor, "make", lambda: HostDevice(program_blocks=next(blocks)))
+    whole = network(7, 500, 3)
     whole.fit(X, np.arange(70) % 3, epochs=4, batch_size=16)
     for epochs in (2, 4):
-        net = network()
+        net = network(7, 500, 3)
         net.fit(
             *(X, np.arange(70) % 3),
             epochs=epochs,
@@ -114,7 +123,7 @@ def test_an_epoch_may_be_left_and_gone_on_with(tmp_path: Any) -> None:
             checkpoint=tmp_path / "c",
             resume="auto",
         )
-    np.testing.assert_allclose(net.parameters, whole.parameters, atol=2e-6)
+    assert net.parameters.tobytes() == whole.parameters.tobytes()
 
 
 # -- products -------------------------------------------------------------------------------------
@@ -264,10 +273,15 @@ def test_a_step_of_row_c_is_seven_levels() -> None:
 @pytest.mark.parametrize("sizes", [(7, 9, 3), (784, 128, 10), (7, 11, 5, 6, 3)])
 def test_levels_keep_the_order_that_the_data_ask_for(sizes: tuple[int, ...]) -> None:
     works, _ = recorded(3, *sizes)
+    device = HostDevice()
+
+    def room(out: Any, size: int) -> Any:
+        return device.empty(size, out.dtype)
+
     operations = [
         one
         for work, ending in programs.joined(works)
-        for one in programs._calls(work, ending, 132, HostDevice().empty)
+        for one in programs._calls(work, ending, 132, room)
     ]
     levels = programs.levels_of(operations)
     for (i, one), (j, other) in itertools.combinations(enumerate(operations), 2):
@@ -313,6 +327,36 @@ def test_places_are_counted_through_a_level() -> None:
         for call in program.calls[begin:end]:
             assert call[1] == place
             place += call[2] * call[3]
+
+
+def test_a_product_whose_factor_is_written_next_ends_alone() -> None:
+    a, b, bias = numbers(64, 64), numbers(64, 64) / 8, numbers(64)
+    exact, z = np.tanh(a @ b + bias), np.empty((64, 64), np.float32)
+    device = HostDevice(seed=1, program_blocks=3)
+    on = device.wrap
+
+    def ask() -> None:
+        cuda_ops.matmul_nn(on(z), on(a), on(b), 0)
+        cuda_ops.bias_activation(on(a), on(z), on(bias), codes.TANH, 0.0)
+
+    assert kernels_in(run(device, ask)) == [["product"], ["bias_activation"]]
+    np.testing.assert_allclose(a, exact, atol=1e-5)
+
+
+def test_slices_of_all_steps_share_their_room(devices: list[HostDevice]) -> None:
+    recorded(1)
+    one = devices[-1].allocated
+    recorded(4)
+    assert devices[-1].allocated < 1.2 * one
+    most = 4 * programs.most_slices(3 * 2, 132)
+    assert most < 4 << 20
+
+
+def test_products_that_may_round_are_no_programs(devices: list[HostDevice]) -> None:
+    net = network(precision="tf32")
+    net.fit(X, np.arange(70) % 3, epochs=2, batch_size=16)
+    assert "program" not in devices[-1].log
+    assert "capture" in devices[-1].log
 
 
 def test_what_is_no_launch_is_refused() -> None:

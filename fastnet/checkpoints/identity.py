@@ -49,13 +49,14 @@ def identity(network: Network, split: Split, codec: Codec, settings: Settings) -
         "seed": str(network.seed) if own else type(network.provider).__name__,
         "input_scale": repr(network.input_scale),
         "preparation": str(network.preparation),
-        "target_preparation": str(network.target_preparation),
         "task": codec.task,
         "optimizer": str(settings.optimizer),
         "batch_size": str(settings.batch_size),
         "shuffle": str(settings.shuffle),
         "validation": validation,
     }
+    if network.target_preparation is not None:  # of which older checkpoints know nothing
+        found["target_preparation"] = str(network.target_preparation)
     for name, part in of_rows.items():
         features = network.executor.on_host(part.features)
         found[f"features of the {name}"] = _digest(features)

@@ -35,7 +35,8 @@ FIRST_STEPS = 16
 # the update. Capturing so many takes a while, too, which only a training of more steps gains back.
 STEPS_TOGETHER, STEPS_BEFORE = 8, 256
 # Full batches that a program has, which one launch runs many times: the more, the more often the
-# gather of a step is done beside the update of the one before. Shared memory has room for these.
+# gather of a step is done beside the update of the one before. Of networks of up to four layers
+# all calls are kept in shared memory then (``program.cu``).
 STEPS_OF_A_PROGRAM = 4
 # Bytes of what is small: scalars, and what the allocator rounds up.
 OTHER_BYTES = 1 << 16
@@ -72,6 +73,7 @@ class DeviceExecutor(Executor):
         precision: str | None = None,
     ) -> None:
         self._on = self.new_device(precision)
+        self._precision = precision
         self.device = self._on.name
         self._host_control: Control | None = None
         self._rates_and_scales: tuple[Array, Array] = np.zeros(1), np.zeros(1)
@@ -235,7 +237,10 @@ class DeviceExecutor(Executor):
     def _bytes_beside(self, rows: int) -> int:
         """Return what a training takes at most beside its batch: rates, a copy to go back to."""
         parameters = int(self.parameters.theta.nbytes + self.parameters.state.nbytes)
-        return parameters + 16 * rows + OTHER_BYTES
+        slices = 0
+        if self._by_programs:  # forward, backward, and the gradient of every layer
+            slices = programs.most_slices(3 * len(self.layers), self._on.program_blocks)
+        return parameters + 16 * rows + slices * self.dtype.itemsize + OTHER_BYTES
 
     def _refuse_too_much(self, needed: int, what: str, cure: str) -> None:
         free = self._on.free_bytes()
@@ -286,12 +291,13 @@ class DeviceExecutor(Executor):
         while step < end:
             left = max(min(end, full) - step, 1)  # the short batch at the end is one step
             together = STEPS_TOGETHER if self._steps_run >= STEPS_BEFORE else 1
-            if self.runs_programs:
+            if self._by_programs:
                 together = STEPS_OF_A_PROGRAM
             if left < together:
                 together = 1
             rows = min(self._batch_size, total - step * self._batch_size)
-            rounds = left // together if rows in self._have_run else 1
+            can_repeat = self._by_programs or rows in self._have_run
+            rounds = left // together if can_repeat else 1
             self._run(rows, together, rounds)
             step += together * rounds
         self.host(self.control)  # waits for the device
@@ -299,9 +305,13 @@ class DeviceExecutor(Executor):
             self._seconds_per_step = (time.perf_counter() - began) / (end - begin)
 
     def _run(self, rows: int, steps: int, rounds: int) -> None:
-        """Run steps of so many rows each, ``rounds`` times; the very first one eagerly."""
+        """Run steps of so many rows each, ``rounds`` times; the very first one eagerly.
+
+        Not as a program's: its products are not the BLAS's, and a training that is resumed has
+        another first step.
+        """
         self._steps_run += steps * rounds
-        if rows not in self._have_run or not self.captures:
+        if not (self._by_programs or (rows in self._have_run and self.captures)):
             self._have_run.add(rows)
             self._launch(rows, steps * rounds)
             return
@@ -309,9 +319,14 @@ class DeviceExecutor(Executor):
             self._captured[rows, steps] = self._repeatable(lambda: self._launch(rows, steps))
         self._captured[rows, steps](rounds)
 
+    @property
+    def _by_programs(self) -> bool:
+        """Whether steps run as programs, whose products are those of the dtype alone."""
+        return self.runs_programs and self._precision is None
+
     def _repeatable(self, launch: Callable[[], None]) -> Callable[[int], None]:
         """Return what does all that ``launch`` asks for as often as it is told."""
-        if self.runs_programs:
+        if self._by_programs:
             works = self._on.record(launch)
             program = programs.build(works, self._on.program_blocks, self._on.empty)
             return self._on.runnable(program, self.dtype)

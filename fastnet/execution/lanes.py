@@ -40,7 +40,8 @@ class Place(NamedTuple):
     waits: tuple[int, ...]
 
 
-def _overlap(some: tuple[Span, ...], others: tuple[Span, ...]) -> bool:
+def overlap(some: tuple[Span, ...], others: tuple[Span, ...]) -> bool:
+    """Whether some memory is in both."""
     return any(a < d and c < b for a, b in some for c, d in others)
 
 
@@ -57,9 +58,9 @@ class Touching(Protocol):
 def keeps_order(earlier: Touching, later: Touching) -> bool:
     """Whether ``later`` must not begin before ``earlier`` has ended."""
     return (
-        _overlap(earlier.writes, later.reads)
-        or _overlap(earlier.writes, later.writes)
-        or _overlap(earlier.reads, later.writes)
+        overlap(earlier.writes, later.reads)
+        or overlap(earlier.writes, later.writes)
+        or overlap(earlier.reads, later.writes)
     )
 
 

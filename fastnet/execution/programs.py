@@ -22,7 +22,7 @@ from fastnet_kernels import cuda
 
 from fastnet.execution import codes
 from fastnet.execution.device import Call, DeviceArray, Extent, Multiplication
-from fastnet.execution.lanes import Span, Work, dependencies, keeps_order
+from fastnet.execution.lanes import Span, Work, dependencies, keeps_order, overlap
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -30,6 +30,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 ENDS_PLAIN = 0
 ENDS_WITH_BIAS = 1
 ENDS_WITH_SLOPE = 2
+
+# From a product's result and a number of elements to memory for its slices.
+Room = Callable[[DeviceArray, int], DeviceArray]
 
 # Elements of a call's record, and those before its arguments; program.cu has the same.
 RECORD, BEFORE_ARGUMENTS = 24, 4
@@ -50,6 +53,11 @@ TILED = frozenset(
         *("gather_targets", "gather_targets_classes"),
     }
 )
+
+
+def most_slices(products: int, blocks: int) -> int:
+    """Return how many elements the slices of so many products take at most."""
+    return products * blocks * SIDE * SIDE
 
 
 class NoProgramError(RuntimeError):
@@ -98,7 +106,8 @@ def build(works: Sequence[Work], blocks: int, empty: Callable[..., DeviceArray])
     works : sequence of Work
         In the order in which they were asked for.
     blocks : int
-        How many blocks will run it; results depend on it as far as sums are cut into slices.
+        How many blocks will run it. Long sums are cut into so many slices as keep these busy; in
+        nothing else do results depend on it.
     empty : callable
         Makes device memory, for the slices.
 
@@ -107,8 +116,16 @@ def build(works: Sequence[Work], blocks: int, empty: Callable[..., DeviceArray])
     NoProgramError
         If some of it is neither a launch nor a product.
     """
+    slices: dict[int, DeviceArray] = {}
+
+    def room(out: DeviceArray, size: int) -> DeviceArray:
+        """Return memory for the slices of a result; those of another step may have been there."""
+        if out.address not in slices or slices[out.address].size < size:
+            slices[out.address] = empty(size, out.dtype)
+        return slices[out.address][:size]
+
     operations = [
-        one for work, ending in joined(works) for one in _calls(work, ending, blocks, empty)
+        one for work, ending in joined(works) for one in _calls(work, ending, blocks, room)
     ]
     levels = levels_of(operations)
     ordered: list[Operation] = []
@@ -188,7 +205,7 @@ def joined(works: Sequence[Work]) -> list[tuple[Work, Ending | None]]:
         if isinstance(work.what, Multiplication):
             j = _next_to_touch(works, i, work.what.out)
             if j is not None and not _stands_in_between(works, i, j):
-                ending = _ending(work.what, works[j])
+                ending = _ending(work, works[j])
                 if ending is not None:
                     taken.add(j)
         result.append((work, ending))
@@ -209,8 +226,13 @@ def _stands_in_between(works: Sequence[Work], i: int, j: int) -> bool:
     return any(keeps_order(works[between], works[j]) for between in range(i + 1, j))
 
 
-def _ending(product: Multiplication, work: Work) -> Ending | None:
+def _ending(multiplying: Work, work: Work) -> Ending | None:
+    """Return what a piece of work does to the elements of a product, if a product can end so."""
+    product: Multiplication = multiplying.what
     if not isinstance(work.what, Call) or product.product.beta:
+        return None
+    # A tile that ends early must not write what other tiles still multiply.
+    if overlap(multiplying.reads, work.writes):
         return None
     values = work.what.values
     m, n, _ = product.product.sizes
@@ -229,12 +251,10 @@ def _ending(product: Multiplication, work: Work) -> Ending | None:
 # -- calls ----------------------------------------------------------------------------------------
 
 
-def _calls(
-    work: Work, ending: Ending | None, blocks: int, empty: Callable[..., DeviceArray]
-) -> list[Operation]:
+def _calls(work: Work, ending: Ending | None, blocks: int, room: Room) -> list[Operation]:
     what = work.what
     if isinstance(what, Multiplication):
-        return _product(work, what, ending, blocks, empty)
+        return _product(work, what, ending, blocks, room)
     if isinstance(what, Call):
         touched = work.reads, work.writes, work.keeps
         return [Operation(what.kernel.name, what.grid, what.values, *touched)]
@@ -246,7 +266,7 @@ def _product(
     what: Multiplication,
     ending: Ending | None,
     blocks: int,
-    empty: Callable[..., DeviceArray],
+    room: Room,
 ) -> list[Operation]:
     """Return a product with its ending, or its slices and what adds them up."""
     m, n, k = what.product.sizes
@@ -277,7 +297,7 @@ def _product(
     if slices == 1:
         values = multiply(last, beta)
         return [Operation("product", (across, down), values, reads, writes, keeps)]
-    parts = empty(slices * m * n, what.out.dtype)
+    parts = room(what.out, slices * m * n)
     place = np.uint64(parts.address)
     plain = nothing._replace(out=place, z=place, beside=place)
     add_up: list[np.generic] = [

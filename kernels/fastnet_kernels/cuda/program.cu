@@ -4,7 +4,7 @@
 // is a list of calls of kernels, in levels: the calls of a level do not touch what another one of
 // them writes, so that only between levels the blocks meet. A level has the places of all its calls'
 // grids, which the blocks of this launch take in turns; which block has which place is of no
-// importance to a kernel, and so the result does not depend on how many there are.
+// importance to a kernel, and so the results of a program do not depend on how many there are.
 //
 // All blocks must be on the device at the same time: the launch is cooperative.
 
