@@ -2,7 +2,8 @@
 
 A callback may have more than its call: ``finish(network)`` is called when a training has come to
 its end, and ``state_dict()`` and ``load_state_dict(state)`` keep in a checkpoint what it remembers
-(finite numbers, texts, None, and arrays of floats).
+(finite numbers, texts, None, and arrays of floats). Under ``settings`` stands that without which
+the rest would mean nothing: a training goes on only with a callback of the same.
 """
 
 from __future__ import annotations
@@ -128,6 +129,7 @@ class EarlyStopping:
     def state_dict(self) -> dict[str, Any]:
         """Return what it remembers."""
         return {
+            "settings": {"monitor": self.monitor, "restore_best": self.restore_best},
             "best": self.best if self.best_epoch else None,
             "best_epoch": self.best_epoch,
             "figures": self._figures,

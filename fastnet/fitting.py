@@ -30,16 +30,22 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
+# How it is said what is kept by the network alone, which is gone with the program.
+IN_MEMORY = "the network keeps"
+
+
 @dataclass(frozen=True)
 class Rows:
     """Checked rows: features, targets as the math takes them, and weights or None.
 
-    Features that came on a GPU are buffers there.
+    Features that came on a GPU are buffers there. Where targets were prepared, ``quantities`` are
+    those that came.
     """
 
     features: Buffer
     targets: Array
     weights: Array | None
+    quantities: Array | None = None
 
     def __len__(self) -> int:
         return len(self.features)
@@ -239,17 +245,21 @@ def train(
             if good is not None:
                 executor.restore(good)
             newest = None if saver is None else saver.newest
-            kept = f"the network keeps {network.epoch} finished epoch(s)"
+            kept = [f"{IN_MEMORY} {network.epoch} finished epoch(s)"]
             if good is None and saved is not None:
-                kept = f"the network is as {saved.path} has it"
-            if newest is not None:
-                kept = f"{kept}; resume goes on from {newest}"
+                kept = [f"{IN_MEMORY} what {saved.path} has"]
+            if newest is not None and newest.exists():
+                kept.append(f"resume goes on from {newest}")
             if isinstance(error, KeyboardInterrupt):
                 raise TrainingInterrupted(
-                    f"interrupted; {kept}", network=network, history=history, checkpoint=newest
+                    "; ".join(["interrupted", *kept]),
+                    network=network,
+                    history=history,
+                    checkpoint=newest,
                 ) from None
-            if isinstance(error, MemoryError):
-                error.add_note(kept)
+            if isinstance(error, MemoryError | OSError):
+                for one in kept:
+                    error.add_note(one)
             raise
     return history
 

@@ -34,8 +34,11 @@ OF_SKLEARN: dict[str, type[Activation]] = {
 }
 
 
-def raw_layers(network: Network) -> Layers:
+def raw_layers(network: Network, dtype: Any = None) -> Layers:
     """Return W (inputs, outputs) and b (outputs,) of every layer, for features as they came.
+
+    What is done to features and targets is worked in in float64, and rounded to ``dtype`` then, by
+    default the network's: a large shift takes digits from what varies.
 
     Raises
     ------
@@ -55,7 +58,8 @@ def raw_layers(network: Network) -> Layers:
         shift, scale = _of_targets(network)
         W, b = layers[-1]
         layers[-1] = W / scale, b / scale + shift
-    return [(W.astype(network.dtype), b.astype(network.dtype)) for W, b in layers]
+    wanted = network.dtype if dtype is None else dtype
+    return [(W.astype(wanted), b.astype(wanted)) for W, b in layers]
 
 
 def _own_layers(network: Network) -> Layers:
@@ -200,7 +204,7 @@ def to_sklearn(network: Network) -> Any:
     model = (classifier if is_classifier else regressor)(
         hidden_layer_sizes=tuple(layer.outputs for layer in network.layers[:-1]), activation=name
     )
-    layers = raw_layers(network)
+    layers = raw_layers(network, np.float64)
     if output == "softmax" and last.outputs == 2:  # there, two classes are one sigmoid
         W, b = layers[-1]
         layers[-1], output = (W[:, 1:] - W[:, :1], b[1:] - b[:1]), "logistic"
@@ -248,7 +252,9 @@ def to_torch(network: Network, *, prepared: bool = False) -> dict[str, Array]:
     Returns
     -------
     dict of str to array
-        ``0.weight`` (outputs, inputs), ``0.bias`` (outputs,), ``2.weight``, and so on.
+        ``0.weight`` (outputs, inputs), ``0.bias`` (outputs,), ``2.weight``, and so on, in the
+        network's dtype. Where a shift is large beside what varies, as seconds since 1970 are,
+        float32 has not the digits for it: export ``network.to(dtype="float64")``.
         ``module.load_state_dict({k: torch.from_numpy(v) for k, v in ...})`` takes them; the last
         activation is not part of them. `from_torch` goes back.
 

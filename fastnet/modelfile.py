@@ -640,7 +640,7 @@ def _check_arrays(tensors: Mapping[str, Array], described: _Described, where: st
     for names, _ in preparations:
         shift, scale = (tensors[name] for name in names)
         # What is done to features is never undone: 0 takes one out.
-        enough = scale >= 0 if names is OF_FEATURES else scale > 0
+        enough = scale >= 0 if names is OF_FEATURES else scale >= np.finfo(np.float64).tiny
         if not (np.isfinite(shift).all() and np.isfinite(scale).all() and enough.all()):
             above = "from 0" if names is OF_FEATURES else "above 0"
             raise ModelFileError(

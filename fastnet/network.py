@@ -657,6 +657,9 @@ class Network:
         outputs = self.executor.on_host(self.executor.predict(rows.features, self.input_scale))
         w = np.ones(len(rows)) if rows.weights is None else rows.weights.astype(np.float64)
         t = rows.targets.astype(np.float64)
+        if self.target_preparation is not None and rows.quantities is not None:
+            # Prepared ones are rounded to the dtype: far from what was learned they may be equal.
+            outputs, t = self.target_preparation.undo(outputs), rows.quantities
         with np.errstate(all="ignore"):  # an overflow shows in the result, which is not finite
             residual = w @ (t - outputs.astype(np.float64)) ** 2
             spread = w @ (t - np.average(t, axis=0, weights=w)) ** 2
@@ -784,7 +787,8 @@ class Network:
         if of_features is not None:
             rows = replace(rows, features=of_features.apply(rows.features, self.dtype, names[0]))
         if of_targets is not None:
-            rows = replace(rows, targets=of_targets.apply(rows.targets, self.dtype, names[1]))
+            prepared = of_targets.apply(rows.targets, self.dtype, names[1])
+            rows = replace(rows, targets=prepared, quantities=rows.targets)
         return rows
 
     def _on_host(self, values: Any, name: str) -> Any:
@@ -803,11 +807,17 @@ class Network:
 def _learned(
     of_features: Preparation | None, of_targets: Preparation | None, rows: Rows
 ) -> Preparations:
-    """Return preparations that know shift and scale, from these rows if they did not before."""
+    """Return preparations that know shift and scale, from these rows if they did not before.
+
+    Rows of the weight 0 teach nothing here either: what stands in them may stand for nothing.
+    """
+    counts: Any = slice(None)
+    if rows.weights is not None and not rows.weights.all():
+        counts = rows.weights > 0
     if of_features is not None and not of_features.is_learned:
-        of_features = of_features.learn(rows.features)
+        of_features = of_features.learn(rows.features[counts])
     if of_targets is not None and not of_targets.is_learned:
-        of_targets = of_targets.learn(rows.targets, "y", invertible=True)
+        of_targets = of_targets.learn(rows.targets[counts], "y", invertible=True)
     return of_features, of_targets
 
 

@@ -449,11 +449,73 @@ def test_what_is_wrong_in_a_checkpoint(
 
 def test_a_callback_that_cannot_use_its_state(tmp_path: Path) -> None:
     fit(network(), epochs=1, checkpoint=tmp_path, callbacks=[EarlyStopping()])
-    edited(
-        found_in(tmp_path)[-1], {"callbacks": [{"class": "EarlyStopping", "state": {"best": 1}}]}
-    )
+    state = {"settings": EarlyStopping().state_dict()["settings"], "best": 1}
+    edited(found_in(tmp_path)[-1], {"callbacks": [{"class": "EarlyStopping", "state": state}]})
     with pytest.raises(fastnet.ModelFileError, match="EarlyStopping cannot use its state"):
         fit(network(), resume=tmp_path, callbacks=[EarlyStopping()])
+
+
+@pytest.mark.parametrize(
+    ("then", "now"),
+    [
+        ({}, {"monitor": "validation_accuracy"}),
+        ({"monitor": "validation_accuracy"}, {}),
+        ({"restore_best": False}, {}),
+    ],
+)
+def test_a_callback_of_other_settings_is_refused(tmp_path: Path, then: Any, now: Any) -> None:
+    """What it remembers as the best of one figure would be compared with another one."""
+    fit(network(), epochs=2, checkpoint=tmp_path, validation=0.2, callbacks=[EarlyStopping(**then)])
+    with pytest.raises(ValueError, match=r"the settings of EarlyStopping were .* and are ") as said:
+        fit(network(), resume=tmp_path, validation=0.2, callbacks=[EarlyStopping(**now)])
+    assert not isinstance(said.value, fastnet.ModelFileError)
+    later = EarlyStopping(99, smallest_change=0.5, **then)  # these may be others
+    fit(network(), epochs=3, resume=tmp_path, validation=0.2, callbacks=[later])
+
+
+def test_the_best_network_of_another_training_is_not_replaced(tmp_path: Path) -> None:
+    best = tmp_path / "best.safetensors"
+    network().save(best)
+    before = best.read_bytes()
+    for resume in (None, "auto"):
+        with pytest.raises(FileExistsError, match="is there already, of another training, and wou"):
+            fit(network(), epochs=1, checkpoint=tmp_path, resume=resume)
+    best.unlink()
+    fit(network(seed=9), epochs=1, checkpoint=tmp_path)
+    for path in found_in(tmp_path):
+        path.unlink()
+    before = best.read_bytes()
+    with pytest.raises(FileExistsError, match=r"best\.safetensors is there already"):
+        fit(network(), epochs=1, checkpoint=tmp_path)
+    assert best.read_bytes() == before
+    fit(network(seed=9), epochs=1, checkpoint=tmp_path)  # its own, which it comes to again
+    assert best.read_bytes() != b""
+    fit(network(), epochs=1, checkpoint=Checkpoints(tmp_path / "other", keep_best=False))
+
+
+def test_two_trainings_in_one_folder_are_found_out(tmp_path: Path) -> None:
+    other = network(seed=9)
+
+    def begin_another(end: Any) -> None:
+        if end.epoch == 1:
+            fit(other, epochs=2, checkpoint=tmp_path)
+
+    one = network()
+    with pytest.raises(FileExistsError, match="another one writes its checkpoints into the same"):
+        fit(one, epochs=3, checkpoint=tmp_path, callbacks=[begin_another])
+    assert one.epoch == 1
+    net = network(seed=9)
+    fit(net, epochs=3, checkpoint=tmp_path, resume="auto")  # the other one's are whole
+    assert net.epoch == 3
+
+
+def test_what_has_a_checkpoint_s_name_and_is_no_file_is_passed_over(tmp_path: Path) -> None:
+    fit(network(), epochs=1, checkpoint=tmp_path)
+    (tmp_path / "epoch-000099.safetensors").mkdir()
+    (tmp_path / "epoch-000098.safetensors").symlink_to(tmp_path / "nothing")
+    net = network()
+    fit(net, epochs=2, checkpoint=tmp_path, resume="auto")
+    assert net.epoch == 2
 
 
 def checkpoint_identity(path: Path) -> Any:
@@ -543,7 +605,7 @@ def test_what_a_resumed_training_leaves_that_ends_at_once(
     net = network()
     interrupted_at(net, 2)
     with pytest.raises(
-        fastnet.TrainingInterrupted, match=r"the network is as .*epoch-00000"
+        fastnet.TrainingInterrupted, match=r"the network keeps what .*epoch-00000"
     ) as one:
         fit(net, checkpoint=tmp_path, resume="auto")
     assert one.value.network is net

@@ -111,6 +111,34 @@ def test_seconds_since_1970_lose_nothing() -> None:
     np.testing.assert_allclose(net.predict(X[:2]), (low + high) / 2, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_without_weight_teach_nothing(kind: str) -> None:
+    """What stands in their place may stand for a missing target, or a missing feature."""
+    weights = (np.arange(301) % 10 > 0).astype(float)
+    kept = weights > 0
+    rows, targets = X.copy(), Y[:, 0].copy()
+    rows[~kept], targets[~kept] = 1e9, -1e15
+    net, same = (network(kind, outputs=1, preparation=kind) for _ in range(2))
+    net.fit(rows, targets, sample_weight=weights, epochs=2)
+    same.fit(X[kept], Y[kept, 0], epochs=2)
+    for name in ("preparation", "target_preparation"):
+        mine, its = (getattr(one, name).numbers for one in (net, same))
+        np.testing.assert_array_equal(mine, its)
+    net.fit(rows, targets, sample_weight=weights, epochs=60, optimizer=fastnet.Adam(0.02))
+    found = net.evaluate(rows, targets, sample_weight=weights)["r2"]
+    raw = Y[kept, 0]
+    residual = ((raw - net.predict(X[kept])) ** 2).sum()
+    assert found == pytest.approx(1 - residual / ((raw - raw.mean()) ** 2).sum(), abs=1e-6)
+    assert found > 0.1
+
+
+def test_r2_far_from_what_was_learned_is_no_rounding_error() -> None:
+    net = network("standard", outputs=1)
+    net.fit(X, 1.6e9 + X[:, 0], epochs=2)
+    near_zero = 5 + X[:, 1]  # in float32 and prepared, all of these are equal
+    assert net.evaluate(X, near_zero)["r2"] < -1e15
+
+
 def test_shapes_of_targets_come_back() -> None:
     for y, shape in ((Y[:, 0], (301,)), (Y[:, :1], (301, 1))):
         net = network(outputs=1)

@@ -31,7 +31,8 @@ class Checkpoints:
         How many of the newest remain.
     keep_best : bool, default True
         Whether ``best.safetensors`` has the network after the epoch with the smallest validation
-        loss (training loss, where there are no validation rows).
+        loss (training loss, where there are no validation rows). It may be a second name of that
+        epoch's checkpoint: to change it, copy it first.
 
     Raises
     ------
@@ -72,7 +73,11 @@ def found_in(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     numbered = [(NAME.fullmatch(path.name), path) for path in folder.iterdir()]
-    places = [((int(m[1]), int(m[2] or 0)), path) for m, path in numbered if m is not None]
+    places = [
+        ((int(m[1]), int(m[2] or 0)), path)
+        for m, path in numbered
+        if m is not None and path.is_file()
+    ]
     return [path for _, path in sorted(places)]
 
 

@@ -74,6 +74,7 @@ class Saver:
         is_best = self.where.keep_best and _is_best(history)
         if not (is_due or is_best):
             return
+        self._refuse_company()
         made = self._parts(history, stop_reason=stop_reason)
         # The best first: whoever goes on from the newest does not come by this epoch again.
         if is_best:
@@ -85,8 +86,23 @@ class Saver:
         """Write a checkpoint after so many steps of an epoch, if its minutes are over."""
         # A loss is looked at in every step, the parameters at the end of an epoch alone.
         if (at_once or self._minutes_are_over()) and self.network.is_finite():
+            self._refuse_company()
             name = name_of(self.network.epoch, steps)
             self._write_newest(name, self._parts(history, steps))
+
+    def _refuse_company(self) -> None:
+        """Raise FileExistsError if another training has begun in the folder at the same time.
+
+        Not to lose anything of either: which files are whose could not be told afterwards.
+        """
+        strange = [path for path in found_in(self.where.path) if path not in self._mine]
+        if strange:
+            kept = self.newest if self.newest is not None else "nothing"
+            raise FileExistsError(
+                f"{strange[-1]} was not written by this training: another one writes its "
+                f"checkpoints into the same folder; {kept} is kept of this one. Give each a folder "
+                f"of its own"
+            )
 
     def _minutes_are_over(self) -> bool:
         minutes = self.where.every_minutes
@@ -99,7 +115,6 @@ class Saver:
         self._write(name, made, same_as)
         self.newest = self.where.path / name
         self._written = time.monotonic()
-        # Of this training alone: another one may have begun in the same folder at the same time.
         self._mine = [path for path in self._mine if path.name != name]
         self._mine.append(self.newest)
         for old in self._mine[: -self.where.keep]:

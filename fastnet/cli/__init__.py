@@ -30,4 +30,11 @@ def main(arguments: list[str] | None = None) -> None:
     for name in ("training", "asking", "recipes", "checks", "machine"):
         importlib.import_module(f"fastnet.cli.{name}")
     with terminable():
-        app(args=arguments, prog_name="fastnet")
+        try:
+            app(args=arguments, prog_name="fastnet")
+        except SystemExit as end:
+            # Of a signal that came between our functions Typer has made an exit, with no word.
+            came = getattr(end.__context__, "__cause__", None)
+            if end.__cause__ is None and isinstance(came, KeyboardInterrupt):
+                raise came from None
+            raise

@@ -61,8 +61,11 @@ def _ended(error: BaseException | None) -> tuple[int, str]:
 
 
 def _with_notes(error: BaseException, text: str) -> str:
-    """Return what an error says together with what was added to it."""
-    return "; ".join([text, *getattr(error, "__notes__", [])])
+    """Return what an error says together with what was added to it and outlasts the command."""
+    from fastnet.fitting import IN_MEMORY
+
+    notes = [one for one in getattr(error, "__notes__", []) if not one.startswith(IN_MEMORY)]
+    return "; ".join([text, *notes])
 
 
 guarded = with_exit_codes("fastnet", _meaning, wording.with_options)
