@@ -10,12 +10,14 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.core
 
 import fastnet
 from fastnet import cli
@@ -401,6 +403,24 @@ def inside(
 def config(text: str) -> str:
     Path("options.toml").write_text(text, encoding="utf-8")
     return "options.toml"
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"), [(2, 130, "interrupted"), (15, 143, "terminated")]
+)
+def test_a_signal_that_comes_between_our_functions(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch, number: int, code: int, said: str
+) -> None:
+    """While Typer reads options, say: it has an exit of its own for it, and no word."""
+    parse = typer.core.TyperCommand.make_context
+
+    def interrupted(*arguments: Any, **settings: Any) -> Any:
+        signal.raise_signal(number)
+        return parse(*arguments, **settings)
+
+    monkeypatch.setattr(typer.core.TyperCommand, "make_context", interrupted)
+    if threading.current_thread() is threading.main_thread():
+        assert inside("train", "--epochs", "1") == (code, "", f"fastnet: {said}\n")
 
 
 TRAIN = """

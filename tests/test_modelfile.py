@@ -988,6 +988,10 @@ def drop(*names: str) -> Callable[..., None]:
             "expected finite numbers, scales above 0",
         ),
         (
+            put("target_preparation.scale", lambda s: s * 0 + 1e-320),  # 1 / that is infinite
+            "expected finite numbers, scales above 0",
+        ),
+        (
             put("target_preparation.scale", lambda s: s * np.nan),
             "expected finite numbers, scales a",
         ),

@@ -289,6 +289,15 @@ def test_to_sklearn(preparation: Any) -> None:
     np.testing.assert_allclose(fastnet.to_sklearn(net).predict(X), net.predict(X), rtol=1e-9)
 
 
+def test_sklearn_has_the_digits_for_seconds_since_1970() -> None:
+    pytest.importorskip("sklearn")
+    net = network(outputs=1)
+    net.fit(X, 1.6e9 + 100 * X[:, 0], epochs=2)
+    found = fastnet.to_sklearn(net)
+    assert np.abs(found.predict(X) - net.predict(X)).max() < 1e-3  # float32 has steps of 128
+    assert np.abs(fastnet.from_sklearn(found).predict(X) - net.predict(X)).max() < 1e-3
+
+
 @pytest.mark.parametrize("layers", [1, 2])
 def test_pytorch_s_arrays_both_ways(layers: int) -> None:
     net = network(dtype="float64", preparation="standard")
