@@ -398,7 +398,7 @@ def test_what_was_trained_from_arrays_takes_columns_by_position(run: Run, models
     assert (done.array == expected).all()
     done = run("predict", "integers", "labelled.csv")
     assert (done.code, done.out) == (2, b"")
-    assert "if one of them has the labels, say which with --label" in done.err
+    assert "if one of them has the labels, say which, as in --label name or --label 0" in done.err
 
 
 def test_a_table_without_headings(run: Run) -> None:
@@ -1035,3 +1035,33 @@ def test_a_file_may_be_larger_than_memory(folder: Path, kind: str) -> None:
     found = np.load(folder / "out.npy")
     assert found.shape == (rows,)
     assert (found == found[0]).all()
+
+
+def test_messages_leave_paths_and_data(run: Run) -> None:
+    """They look like options, and are none."""
+    for name in ("label=yes/x.csv", "hidden=3.csv", "my batch_size dir/x.csv", "one_hot"):
+        done = run("predict", name, "x.csv")
+        assert done.code == 1
+        assert name in done.err
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_bytes(b"")
+        done = run("train", name)
+        assert done.code == 2
+        assert name in done.err
+    heading = 'it\'s "x" batch_size label=3 '
+    Path("t.csv").write_text(f'"{heading.replace(chr(34), 2 * chr(34))}",b\n1,2\n')
+    assert repr(heading.strip()) in run("train", "t.csv").err
+
+
+def test_preparations_of_classes(run: Run) -> None:
+    words = "--target-preparation standard --epochs 1 --backend numpy -q".split()
+    said = (
+        "fastnet: --target-preparation is 'standard' and the targets are classes; expected "
+        "quantities: leave it out, or pass --task regression if these are some\n"
+    )
+    for task in ([], ["--task", "classification"]):
+        done = run("train", "labelled.csv", *words, *task)
+        assert (done.code, done.err) == (2, said)
+    done = run("train", "digits", *words, "--target-preparation", "standart")
+    assert "'standart'" in done.err
+    assert "classes" not in done.err

@@ -744,7 +744,7 @@ def _label_place(
         which = "none" if not usual or no_header else "more than one"
         raise ValueError(
             f"{source}: which column has the labels? Of {', '.join(USUAL_LABELS)} there is "
-            f"{which}; say it with label=, by name or by position. The columns are {_shown(names)}"
+            f"{which}; say it, as in label='name' or label=0; the columns are {_shown(names)}"
         )
     return usual[0]
 
@@ -822,7 +822,8 @@ def _reading(
         elif wanted.needs_label:
             raise ValueError(
                 f"{source}: no column is called {cut(layout.label)}, as that of the labels was in "
-                f"training; say with label= which one has them; the columns are {_shown(names)}"
+                f"training; say which one has them, as in label='name'; the columns are "
+                f"{_shown(names)}"
             )
     elif wanted.label is not None or wanted.needs_label:
         label_place = _label_place(names, wanted.label, source, no_header=no_header)
@@ -833,7 +834,7 @@ def _reading(
         places = [place for place in range(len(names)) if place != label_place]
         if len(places) != len(columns):
             hint = (
-                "; if one of them has the labels, say which with label="
+                "; if one of them has the labels, say which, as in label='name' or label=0"
                 if label_place is None and len(places) == len(columns) + 1
                 else ""
             )
