@@ -1072,7 +1072,7 @@ def test_labels_that_are_refused(labels: Any, message: str) -> None:
 def test_frames_with_headings_of_several_levels() -> None:
     columns = pd.MultiIndex.from_tuples([("a", "b"), ("label", "")])
     frame = pd.DataFrame([[1, 2], [3, 4]], columns=columns)
-    with pytest.raises(ValueError, match=r"The columns are \"\('a', 'b'\)\""):
+    with pytest.raises(ValueError, match=r"the columns are \"\('a', 'b'\)\""):
         fastnet.load_data(frame)
     assert fastnet.load_data(frame, label=1).y_train.tolist() == [2, 4]
 

@@ -73,7 +73,8 @@ def read_csv(
     one_hot : sequence of str or int
         Columns of text, by name or position: each text in one becomes a feature of zeros and ones.
     header : bool, optional
-        Whether the first line has the columns' names; by default, unless it has numbers only.
+        Whether the first line has the columns' names; by default, unless it has numbers only. One
+        that may be a row or a header is refused.
 
     Raises
     ------
