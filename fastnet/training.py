@@ -15,7 +15,7 @@ from fastnet.callbacks import Callback
 from fastnet.checkpoints import Checkpoints
 from fastnet.data import arrays, columns, loading, placement, splits, targets
 from fastnet.data.dataset import Dataset
-from fastnet.data.preparation import Preparation
+from fastnet.data.preparation import KINDS, Preparation
 from fastnet.execution import registry
 from fastnet.history import History
 from fastnet.layers import MOST_UNITS, Dense
@@ -271,6 +271,7 @@ def prepare(
             f"to test on; if y holds quantities, pass task='regression'"
         )
     layers, chosen, decided = _layers(X.shape[1], survey, hidden, activation, loss)
+    _check_target_preparation(of_network.get("target_preparation"), survey)
     network = Network(
         layers,
         loss=chosen,
@@ -291,6 +292,19 @@ def prepare(
     return Prepared(
         network, take(X, kept), y[kept], take(X, held_back), y[held_back], kept_weights, codec
     )
+
+
+def _check_target_preparation(spec: str | Preparation | None, survey: targets.Survey) -> None:
+    """Raise ValueError if classes are to be prepared; `Network` does not know what was found out.
+
+    What is no preparation is left to it.
+    """
+    kind = spec if isinstance(spec, str) else getattr(spec, "kind", None)
+    if kind in KINDS and survey.kind != "values":
+        raise ValueError(
+            f"target_preparation is {kind!r} and the targets are classes; expected quantities: "
+            f"leave it out, or pass task='regression' if these are some"
+        )
 
 
 def _dataset(data: Any, y: Any) -> Dataset | None:

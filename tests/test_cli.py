@@ -473,11 +473,11 @@ def test_what_is_read_later_counts_before_the_file_too(inside: Inside) -> None:
     _, _, err = inside("--config", file, "train", "mnist", FASTNET_DATA_DIR="variable")
     assert "mnist is not in variable (FASTNET_DATA_DIR)" in err
     _, _, err = inside("--config", file, "train", "mnist")
-    assert "mnist is not in file (--data-dir)" in err
+    assert "mnist is not in file (data_dir)" in err
     _, _, err = inside(
         "--config", file, "train", "mnist", "--data-dir", "word", FASTNET_DATA_DIR="variable"
     )
-    assert "mnist is not in word (--data-dir)" in err
+    assert "mnist is not in word (data_dir)" in err
 
 
 def test_groups_have_tables_and_variables(inside: Inside) -> None:

@@ -68,11 +68,19 @@ def test_patience(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["--resume"], 2, "--resume needs --checkpoint"),
         (["--patience", "3", "--validation", "0"], 2, "--patience watches validation rows"),
         (["--patience", "0"], 2, "patience is 0"),
-        (["--checkpoint", "{full}"], 1, "has checkpoints of an earlier training"),
+        (["--checkpoint", "{full}"], 1, "go on from that one with --resume, or"),
         (["--checkpoint", "{full}", "--resume", "--seed", "3"], 2, "seed was 2 and is 3"),
-        (["--checkpoint", "new", "--keep", "0"], 2, "keep is 0"),
-        (["--checkpoint", "new", "--checkpoint-epochs", "0"], 2, "every_epochs is 0"),
-        (["--checkpoint", "new", "--checkpoint-minutes", "-1"], 2, "every_minutes is -1"),
+        (["--checkpoint", "new", "--keep", "0"], 2, "fastnet: --keep is 0"),
+        (
+            ["--checkpoint", "new", "--checkpoint-epochs", "0"],
+            2,
+            "fastnet: --checkpoint-epochs is 0",
+        ),
+        (
+            ["--checkpoint", "new", "--checkpoint-minutes", "-1"],
+            2,
+            "fastnet: --checkpoint-minutes is -1",
+        ),
         (["--checkpoint", "{file}"], 1, "file"),
     ],
 )

@@ -398,7 +398,7 @@ def test_what_was_trained_from_arrays_takes_columns_by_position(run: Run, models
     assert (done.array == expected).all()
     done = run("predict", "integers", "labelled.csv")
     assert (done.code, done.out) == (2, b"")
-    assert "if one of them has the labels, say which with --label" in done.err
+    assert "if one of them has the labels, say which, as in --label name or --label 0" in done.err
 
 
 def test_a_table_without_headings(run: Run) -> None:
@@ -431,7 +431,12 @@ def test_headers_of_numbers(run: Run) -> None:
         )
         assert len(run("predict", "n.safetensors", "numbers.csv", *options).table) == 41
     frame.to_csv("rows.csv", index=False, header=False)
-    assert len(run("predict", "n.safetensors", "rows.csv", "--label", "3").table) == 41
+    rows = ["predict", "n.safetensors", "rows.csv", "--label", "3"]
+    assert len(run(*rows, "--no-header").table) == 41
+    done = run(*rows)
+    assert (done.code, done.out) == (2, b"")
+    assert "'1', '2' is missing" in done.err
+    assert "say which with --header or --no-header" in done.err
     done = run("predict", "n.safetensors", "x.npy", "--no-header")
     assert (done.code, done.out) == (2, b"")
     assert "leave header out" in done.err
@@ -451,6 +456,65 @@ def test_rows_of_texts_without_a_header(run: Run) -> None:
     done = run("evaluate", "t.safetensors", "rows.csv", "--label", "kind")
     assert done.code == 2
     assert "the first line is a row, as in training, so there is no header" in done.err
+
+
+def test_headings_that_are_other_years(run: Run) -> None:
+    """Headings are no row, of which nonsense would be predicted."""
+    Path("t.csv").write_text("2019,2020,price\n" + "53.4,58.2,169\n59.0,54.4,167\n" * 20)
+    words = "--label price --epochs 1 --hidden 4 --backend numpy -q --save y.safetensors"
+    assert run("train", "t.csv", *words.split()).code == 0
+    for headings, missing in (("2020,2021", "'2019'"), ("2021,2022", "'2019', '2020'")):
+        Path("next.csv").write_text(f"{headings}\n53.4,58.2\n53.3,36.9\n")
+        for command in (["predict"], ["evaluate", "--label", "1"]):
+            done = run(command[0], "y.safetensors", "next.csv", *command[1:])
+            assert (done.code, done.out) == (2, b"")
+            assert f"of which {missing} is missing" in done.err
+            assert "--header or --no-header" in done.err
+        done = run("predict", "y.safetensors", "next.csv", "--header")
+        assert "no column is called '2019'" in done.err
+        done = run("predict", "y.safetensors", "next.csv", "--no-header")
+        assert len(done.table) == 4  # for whoever says that these are three rows
+    for headings in ("2020,2019", " 2019,2020", "other,2020,2019"):
+        row = "1,53.4,58.2" if headings.startswith("other") else "53.4,58.2"
+        Path("next.csv").write_text(f"{headings}\n{row}\n")
+        assert len(run("predict", "y.safetensors", "next.csv").table) == 2
+    Path("next.csv").write_text("price,area\n1,2\n")
+    assert "no column is called '2019'" in run("predict", "y.safetensors", "next.csv").err
+
+
+def test_rows_of_nothing_but_texts(run: Run) -> None:
+    lines = [f"{('red', 'blue')[i % 2]},{'SML'[i % 3]},{('no', 'yes')[i % 2]}" for i in range(40)]
+    Path("t.csv").write_text("\n".join([*lines, ""]))
+    words = "--no-header --one-hot 0,1 --label 2 --epochs 1 --hidden 4 --backend numpy -q"
+    assert run("train", "t.csv", *words.split(), "--save", "t.safetensors").code == 0
+    rows = "red,M\nblue,S\nred,S\nred,L\n"
+    for text, options, count in (
+        (rows, [], 4),
+        (rows, ["--no-header"], 4),
+        (f"colour,size\n{rows}", ["--header"], 4),
+        (rows.replace("red", "RED", 1), [], 0),  # a row, but of another colour
+        (f"colour,size\n{rows}", [], 0),
+        (f"?,size\n{rows}", [], 0),
+    ):
+        Path("new.csv").write_text(text)
+        done = run("predict", "t.safetensors", "new.csv", *options)
+        assert (done.code, len(done.table)) == ((0, count + 1) if count else (2, 0))
+        assert count or "header" in done.err or "line 1, column '0' is" in done.err
+    assert run("evaluate", "t.safetensors", "t.csv", "--label", "2", "--json").json["rows"] == 40
+
+
+def test_a_header_for_a_network_without_headings(run: Run) -> None:
+    lines = [f"{i % 5},{'xyz'[i % 3]},{'ab'[i % 2]}" for i in range(40)]
+    Path("t.csv").write_text("\n".join([*lines, ""]))
+    words = "--no-header --one-hot 1 --label 2 --epochs 1 --hidden 4 --backend numpy -q"
+    assert run("train", "t.csv", *words.split(), "--save", "t.safetensors").code == 0
+    Path("new.csv").write_text("size,kind\n1,x\n2,y\n")
+    assert len(run("predict", "t.safetensors", "new.csv").table) == 3
+    for first in ("?,x", "NA,x", "NA,w", ",z", "odd,x"):
+        Path("new.csv").write_text(f"{first}\n1,x\n2,y\n")
+        done = run("predict", "t.safetensors", "new.csv")
+        assert (done.code, done.out) == (2, b"")
+        assert "line 1, column '0'" in done.err
 
 
 def test_columns_of_text(run: Run) -> None:
@@ -971,3 +1035,33 @@ def test_a_file_may_be_larger_than_memory(folder: Path, kind: str) -> None:
     found = np.load(folder / "out.npy")
     assert found.shape == (rows,)
     assert (found == found[0]).all()
+
+
+def test_messages_leave_paths_and_data(run: Run) -> None:
+    """They look like options, and are none."""
+    for name in ("label=yes/x.csv", "hidden=3.csv", "my batch_size dir/x.csv", "one_hot"):
+        done = run("predict", name, "x.csv")
+        assert done.code == 1
+        assert name in done.err
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_bytes(b"")
+        done = run("train", name)
+        assert done.code == 2
+        assert name in done.err
+    heading = 'it\'s "x" batch_size label=3 '
+    Path("t.csv").write_text(f'"{heading.replace(chr(34), 2 * chr(34))}",b\n1,2\n')
+    assert repr(heading.strip()) in run("train", "t.csv").err
+
+
+def test_preparations_of_classes(run: Run) -> None:
+    words = "--target-preparation standard --epochs 1 --backend numpy -q".split()
+    said = (
+        "fastnet: --target-preparation is 'standard' and the targets are classes; expected "
+        "quantities: leave it out, or pass --task regression if these are some\n"
+    )
+    for task in ([], ["--task", "classification"]):
+        done = run("train", "labelled.csv", *words, *task)
+        assert (done.code, done.err) == (2, said)
+    done = run("train", "digits", *words, "--target-preparation", "standart")
+    assert "'standart'" in done.err
+    assert "classes" not in done.err

@@ -453,7 +453,7 @@ def test_tables_that_are_refused(tmp_path: Path, text: str, label: Any, message:
         ("label,a\n1,2\n\0\0\0\0", "line 3, column 'a' has no value"),
         ("label,a\n1,2\0\n", "line 2, column 'a' is .*, which is no number"),
         # Which line is the header?
-        ("5.1,3.5,setosa\n4.9,3.0,virginica\n5.0,3.1,setosa\n", "line 3 has 'setosa' in column 2"),
+        ("5,3,setosa\n4,9,virginica\n5,1,setosa\n", "line 3 has 'setosa' in column 2"),
         ("0,1,2\n5,6,0\n7,8,1\n", "first line counts the columns, 0 to 2"),
         ("1,,0\n5,6,0\n7,8,1\n", "line 1, column '1' has no value"),
         # What pandas writes beside a table.
@@ -650,6 +650,83 @@ def test_headers_that_are_said_or_found_out(
     assert (data.columns, data.X_train.tolist()) == (names, rows)
 
 
+# Twelve rows of numbers from 0 to 11, and others from 100 to 1200.
+BELOW = "".join(f"{i},{11 - i},{100 + 100 * i},{i % 2}\n" for i in range(12))
+
+
+@pytest.mark.parametrize(
+    ("first", "reason"),
+    [
+        ("0.26290,?,0.66805,1", "'[?]' is no name"),
+        ("7,NA,x,1", "'NA' is no name"),
+        ("0.26290,nan.,0.66805,1", "'0.26290' is hardly a name"),
+        ("-4,x,5,1", "'-4' is hardly a name"),
+        ("4,x,007,1", "'007' is hardly a name"),
+        ("1e3,x,y,z", "'1e3' is hardly a name"),
+        ("5,x,5,1", "has '5' twice"),
+        ("5,x,200,1", "'5' is like what is below it"),
+        # A little larger than all there is, as one of few rows is.
+        ("id,12,1300,2", "'12' is like what is below it"),
+    ],
+)
+def test_a_first_line_that_may_be_a_row(tmp_path: Path, first: str, reason: str) -> None:
+    path = csv_of(tmp_path / "t.csv", f"{first}\n{BELOW}")
+    said = f"t.csv: the first line has numbers beside texts, .*{reason}.* with header=True or head"
+    with pytest.raises(ValueError, match=said):
+        fastnet.load_data(path, label=3)
+    assert len(fastnet.load_data(path, label=3, header=True).X_train) == 12
+    rows = fastnet.load_data(path, label=3, one_hot=[0, 1, 2], header=False).X_train
+    assert len(rows) == 13
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "id,2019,2020,label",
+        "2019,2020,2021,label",
+        "2021,2020,price,label",
+        "1,2,3,label",
+        "country,1990,2000,2010",
+        "EU,NA,None,label",
+        "a,red,?,label",
+    ],
+)
+def test_a_first_line_of_names(tmp_path: Path, first: str) -> None:
+    path = csv_of(tmp_path / "t.csv", f"{first}\n{BELOW}")
+    data = fastnet.load_data(path, label=3)
+    assert data.columns == tuple(first.split(",")[:3])
+    assert len(data.X_train) == 12
+
+
+@pytest.mark.parametrize("gap", ["NA", "n/a", "NULL", " N/A ", "", " "])
+def test_a_first_row_with_a_gap_is_a_row(tmp_path: Path, gap: str) -> None:
+    path = csv_of(tmp_path / "t.csv", f"0.26290,{gap},0.66805,1\n{BELOW}")
+    with pytest.raises(ValueError, match=r"t\.csv: line 1, column '1' "):
+        fastnet.load_data(path, label=3)
+    with pytest.raises(ValueError, match="the first line has numbers and gaps only, so there is"):
+        fastnet.load_data(path, label="price")
+
+
+def test_rows_of_texts_alone(tmp_path: Path) -> None:
+    rows = "red,S,no\nblue,L,no\nred,M,yes\nred,S,yes\n"
+    path = csv_of(tmp_path / "t.csv", rows)
+    said = r"t\.csv: line 2 has 'no' in column 2 .* as all of its fields come again: it seems to be"
+    with pytest.raises(ValueError, match=said):
+        fastnet.load_data(path, label=2, one_hot=[0, 1])
+    assert len(fastnet.load_data(path, label=2, one_hot=[0, 1], header=False).X_train) == 4
+    # A heading may be one of the texts below it.
+    data = fastnet.load_data(csv_of(path, f"red,size,no\n{rows}"), label=2, one_hot=[0, 1])
+    assert len(data.X_train) == 4
+
+
+def test_a_position_that_is_a_heading_of_numbers(tmp_path: Path) -> None:
+    path = csv_of(tmp_path / "t.csv", "2019,2020,2021\n1,2,3\n")
+    for label in ("2021", 2021):
+        with pytest.raises(ValueError, match="numbers only: if it has the names, say header=True"):
+            fastnet.load_data(path, label=label)
+    assert fastnet.load_data(path, label="2021", header=True).y_train.tolist() == [3]
+
+
 @pytest.mark.parametrize(
     ("text", "options", "kind", "message"),
     [
@@ -667,7 +744,7 @@ def test_headers_that_are_said_or_found_out(
         (KAGGLE, {"header": 0}, TypeError, "header is 0; expected True if the first line"),
         ("1,2\n3,4\n", {"label": "y"}, ValueError, "numbers only, so there is no header .* header"),
         ("0,1,2\n3,4,5\n", {"label": 0}, ValueError, "with header=True or header=False"),
-        ("1,x\n1,x\n", {"label": "x"}, ValueError, "say which with header=False or header=True"),
+        ("1,x\n1,x\n", {"label": "x"}, ValueError, "say which with header=True or header=False"),
     ],
 )
 def test_headers_that_contradict(
@@ -995,7 +1072,7 @@ def test_labels_that_are_refused(labels: Any, message: str) -> None:
 def test_frames_with_headings_of_several_levels() -> None:
     columns = pd.MultiIndex.from_tuples([("a", "b"), ("label", "")])
     frame = pd.DataFrame([[1, 2], [3, 4]], columns=columns)
-    with pytest.raises(ValueError, match=r"The columns are \"\('a', 'b'\)\""):
+    with pytest.raises(ValueError, match=r"the columns are \"\('a', 'b'\)\""):
         fastnet.load_data(frame)
     assert fastnet.load_data(frame, label=1).y_train.tolist() == [2, 4]
 

@@ -369,7 +369,7 @@ def test_a_file_without_names(rows: int, tmp_path: Path) -> None:
     assert read(label=-1) == [[1, 2], [3, 4]]
     assert read(inputs=3) == [[1, 2, 9], [3, 4, 9]]
     assert read(layout=Layout((Column("a"), Column("b")), "y"), label=2) == [[1, 2], [3, 4]]
-    with pytest.raises(ValueError, match="if one of them has the labels, say which with label="):
+    with pytest.raises(ValueError, match="if one of them has the labels, say which, as in label='"):
         read()
     with pytest.raises(
         ValueError, match=r"3 column\(s\) of features, and the network was trained on 5"

@@ -87,7 +87,10 @@ def test_a_file_of_another_set_is_named(tmp_path: Path, how: str, part: str) -> 
 
 def test_files_that_were_mixed_up_are_named(tmp_path: Path) -> None:
     write(tmp_path, {**ONE, "y_test": ONE["y_train"]}, "plain")
-    said = f"t10k-labels-idx1-ubyte is {FILES['y_train']} of one; expected {FILES['y_test']} of one"
+    said = (
+        f"t10k-labels-idx1-ubyte is {FILES['y_train']} of one; expected {FILES['y_test']} of one: "
+        f"parts of it were exchanged; put each under its own name$"
+    )
     with pytest.raises(ValueError, match=said):
         images.load(SETS[0], tmp_path)
 

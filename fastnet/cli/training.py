@@ -122,6 +122,10 @@ def train(
         )
     where = newest = None
     if checkpoint is not None:
+        # By the names that these have here.
+        checks.whole_number(checkpoint_epochs, "--checkpoint-epochs", at_least=1)
+        if checkpoint_minutes is not None:
+            checks.real_number(checkpoint_minutes, "--checkpoint-minutes", above=0)
         where = checkpoints.Checkpoints(checkpoint, checkpoint_epochs, checkpoint_minutes, keep)
         newest = checkpoints.chosen(where, "auto" if resume else None)
     if plot is not None:

@@ -80,9 +80,14 @@ def refuse_another(
     for one in sets:
         for other, content in one.contents.items():
             if found == content:
+                cure = (
+                    "parts of it were exchanged; put each under its own name"
+                    if one.name == named.name
+                    else f"name {one.name}, or the folder that has {named.name}"
+                )
                 raise ValueError(
                     f"{path} is {FILES[other]} of {one.name}; expected {FILES[part]} of "
-                    f"{named.name}: name {one.name}, or the folder that has {named.name}"
+                    f"{named.name}: {cure}"
                 )
 
 

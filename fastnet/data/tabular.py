@@ -36,6 +36,12 @@ INSTALL = "python -m pip install 'fastnet-nn[data]'"
 MOST_CATEGORIES = 1000
 # How pandas' column of row numbers is called, once it was written to a file and read again.
 INDEX_NAMES = ("", "Unnamed: 0")
+# Of a number that may be a heading.
+WHOLE = re.compile(r"0|[1-9]\d{0,17}", re.ASCII)
+# What stands for a gap in some files, and is read as text.
+MARKS = ("?", "-", "--", ".", "..", "...")
+# What to do about a first line that may be one or the other.
+WHICH = "say which with header=True or header=False"
 POSITION = re.compile(r"\s*[-+]?\d{1,18}\s*", re.ASCII)
 # Up to so many columns, a second look at the labels costs less than a Python text of each.
 NARROW = 16
@@ -67,7 +73,8 @@ def read_csv(
     one_hot : sequence of str or int
         Columns of text, by name or position: each text in one becomes a feature of zeros and ones.
     header : bool, optional
-        Whether the first line has the columns' names; by default, unless it has numbers only.
+        Whether the first line has the columns' names; by default, unless it has numbers only. One
+        that may be a row or a header is refused.
 
     Raises
     ------
@@ -290,13 +297,14 @@ class _Sheet(_Frame):
             raise ValueError(_no_text(source, error)) from None
         except csv.Error as error:
             raise ValueError(f"{source} cannot be read as a table: {error}") from None
-        known = _known_header(first, layout or Layout()) if header is None else header
+        known = _known_header(first, layout or Layout(), source) if header is None else header
         self._is_guessed = known is None
-        self.has_header = not _is_of_numbers(first) if known is None else known
+        self.has_header = _guessed_header(first, source) if known is None else known
         # What tells, in messages, that there is no header; empty where there is one.
         self.no_header = ""
         if not self.has_header and self._is_guessed:
-            self.no_header = "the first line has numbers only"
+            has_gaps = not all(map(_is_number, first))
+            self.no_header = f"the first line has numbers {'and gaps ' if has_gaps else ''}only"
         elif not self.has_header:
             self.no_header = "the first line is a row" + (
                 ", as in training" if header is None else " (header=False)"
@@ -376,21 +384,37 @@ class _Sheet(_Frame):
         return not has_codes(texts[whole], signs=kind != "f")
 
     def _check_header(self, frame: pd.DataFrame) -> None:
-        """Raise ValueError if the first line is one of the rows."""
-        is_certain = not (self._is_guessed and self.has_header)
-        if is_certain or not any(map(_is_number, self.names)):
+        """Raise ValueError if the first line is, or may be, one of the rows."""
+        if not (self._is_guessed and self.has_header):
             return
-        for place, dtype in enumerate(frame.dtypes):
-            if is_plain(dtype):
-                continue
-            again = np.flatnonzero(frame[place].astype(str).str.strip() == self.names[place])
-            if len(again):
+        numbers = [place for place, name in enumerate(self.names) if _is_number(name)]
+        texts = [place for place, dtype in enumerate(frame.dtypes) if not _is_numeric(dtype)]
+        if not numbers and len(texts) < len(self.names):
+            return  # there are names above numbers
+        # Beside numbers, one text that comes again is enough; else every one must.
+        for place in texts:
+            row = self._again(frame[place], place)
+            if row is not None and (numbers or place == texts[-1]):
+                beside = "beside numbers" if numbers else "as all of its fields come again"
                 raise ValueError(
-                    f"{self.line(int(again[0]))} has {cut(self.names[place])} in column {place} "
-                    f"(counted from 0), and so has the first line, beside numbers: it seems to be "
-                    f"a row and no header; say which with header=False or header=True, or put a "
-                    f"line with the columns' names before it"
+                    f"{self.line(row)} has {cut(self.names[place])} in column {place} (counted "
+                    f"from 0), and so has the first line, {beside}: it seems to be a row and no "
+                    f"header; {WHICH}, or put a line with the columns' names before it"
                 )
+            if row is None and not numbers:
+                return
+        if not numbers or _is_counted([self.names[place] for place in numbers]):
+            return
+        below = [place for place in numbers if place not in texts]
+        if below and all(_is_like(float(self.names[place]), frame[place]) for place in below):
+            raise _doubtful(
+                self.names, self.source, f"and {cut(self.names[below[0]])} is like what is below it"
+            )
+
+    def _again(self, values: pd.Series[Any], place: int) -> int | None:
+        """Return the first row that has in a column what the first line has there."""
+        rows = np.flatnonzero(values.astype(str).str.strip() == self.names[place])
+        return int(rows[0]) if len(rows) else None
 
     def frames(self, rows: int, texts: Sequence[int]) -> Iterator[tuple[int, pd.DataFrame]]:
         """Yield the position of the first row and the rows, so many at a time; see `frame`."""
@@ -555,6 +579,10 @@ def _damaged_parquet(path: Path) -> Iterator[None]:
         raise ValueError(f"{path} cannot be read as Parquet: {reason}") from None
 
 
+def _is_numeric(dtype: Any) -> bool:
+    return isinstance(dtype, np.dtype) and dtype.kind in "biuf"
+
+
 def _is_number(text: str) -> bool:
     try:
         float(text)
@@ -563,11 +591,67 @@ def _is_number(text: str) -> bool:
     return True
 
 
+def _is_gap(text: str) -> bool:
+    return not text.strip() or text.strip() in (*MISSING, *MARKS)
+
+
 def _is_of_numbers(fields: list[str]) -> bool:
     """Whether a line is a row of numbers, some of which may be missing."""
-    return all(_is_number(field) or not field.strip() for field in fields) and any(
-        map(_is_number, fields)
+    return all(
+        _is_number(field) or not field.strip() or field.strip() in MISSING for field in fields
+    ) and any(map(_is_number, fields))
+
+
+def _guessed_header(fields: list[str], source: str | Path) -> bool:
+    """Return whether a first line of which nothing is known is a header.
+
+    Raises
+    ------
+    ValueError
+        If it has numbers beside texts, and is not as headings are.
+    """
+    numbers = [field.strip() for field in fields if _is_number(field)]
+    if _is_of_numbers(fields):
+        return False
+    if not numbers:
+        return True
+    # Headings that are numbers are years, or count columns: whole, without a sign, none twice, and
+    # no column is called NA beside them. Wavelengths such as 400.5 are refused, too: it is one
+    # option more for those who have them, and a row less for all others. `_Sheet._check_header`
+    # looks at what is below the rest.
+    gap = next((field for field in fields if field.strip() and _is_gap(field)), None)
+    if gap is not None:
+        raise _doubtful(fields, source, f"and {cut(gap)} is no name")
+    odd = next((one for one in numbers if not WHOLE.fullmatch(one)), None)
+    if odd is not None:
+        raise _doubtful(fields, source, f"and {cut(odd)} is hardly a name")
+    twice = next((one for one, count in Counter(numbers).items() if count > 1), None)
+    if twice is not None:
+        raise _doubtful(fields, source, f"and has {cut(twice)} twice")
+    return True
+
+
+def _doubtful(fields: list[str], source: str | Path, why: str) -> ValueError:
+    return ValueError(
+        f"{source}: the first line has numbers beside texts, {why}: {_shown(fields)}; it may be a "
+        f"row or a header: {WHICH}"
     )
+
+
+def _is_counted(names: list[str]) -> bool:
+    """Whether names count on, as years do and what pandas calls columns without a name.
+
+    Two may do so by chance.
+    """
+    numbers = [int(name) for name in names]
+    return len(numbers) > 2 and numbers == [*range(numbers[0], numbers[0] + len(numbers))]
+
+
+def _is_like(number: float, values: pd.Series[Any]) -> bool:
+    """Whether a number may be one of these, though it is not among them."""
+    least, most = float(values.min()), float(values.max())
+    # Beside few rows, one more may well be smaller or larger than all of them.
+    return 2 * least - most <= number <= 2 * most - least
 
 
 def check_header(header: Any) -> None:
@@ -579,16 +663,42 @@ def check_header(header: Any) -> None:
         )
 
 
-def _known_header(fields: list[str], layout: Layout) -> bool | None:
-    """Return whether a first line is a header, by what a network knows; None if that is not sure.
+def _known_header(fields: list[str], layout: Layout, source: str | Path) -> bool | None:
+    """Return whether a first line is a header, by what a network knows; None if it knows nothing.
 
     Names may be numbers, and rows may have texts: one or the other would be a row too many or too
     few, and nobody would see it.
+
+    Raises
+    ------
+    ValueError
+        If it may be one or the other.
     """
-    if layout.has_names and {column.name for column in layout.columns} <= {*map(str.strip, fields)}:
-        return True
-    is_nameless = bool(layout.columns) and not layout.has_names
-    return False if is_nameless and any(map(_is_number, fields)) else None
+    if not layout.columns:
+        return None
+    has_numbers = any(map(_is_number, fields))
+    if layout.has_names:
+        names = [column.name for column in layout.columns]
+        there = {*map(str.strip, fields)}
+        missing = [name for name in names if name not in there]
+        if missing and has_numbers and any(map(_is_number, names)):
+            raise ValueError(
+                f"{source}: the first line is {_shown(fields)}; expected the names that columns "
+                f"had in training, of which {_shown(missing)} is missing, or a row, which cannot "
+                f"be told from names that are numbers: {WHICH}"
+            )
+        return None if missing else True
+    # What has no name was learned from a file without a header: another one has hardly got one,
+    # unless no field can be one of a row.
+    known = {text for column in layout.columns for text in column.categories}
+    if has_numbers or any(_is_gap(field) or field in known for field in fields):
+        return False
+    if all(column.categories for column in layout.columns):
+        raise ValueError(
+            f"{source}: the first line is {_shown(fields)}; expected a row with texts that were "
+            f"there in training, which had no header, or the columns' names: {WHICH}"
+        )
+    return None
 
 
 def _check_first_line(fields: list[str], source: str | Path, *, is_row: bool) -> None:
@@ -635,7 +745,7 @@ def _label_place(
         which = "none" if not usual or no_header else "more than one"
         raise ValueError(
             f"{source}: which column has the labels? Of {', '.join(USUAL_LABELS)} there is "
-            f"{which}; say it with label=, by name or by position. The columns are {_shown(names)}"
+            f"{which}; say it, as in label='name' or label=0; the columns are {_shown(names)}"
         )
     return usual[0]
 
@@ -671,15 +781,20 @@ def _place(
             raise ValueError(
                 f"{source}: {argument} is column {wanted}, and there are {len(names)}: "
                 f"{_shown(names)}"
+                + (f"; {no_header}: if it has the names, say header=True" if no_header else "")
             )
         return wanted % len(names)
     if not isinstance(wanted, str):
         raise TypeError(f"{argument} is {wanted!r}; expected a column's name or its position")
-    count = names.count(wanted)
-    if count != 1:
-        found = "no column is" if not count else f"{count} columns are"
-        raise ValueError(f"{source}: {found} called {cut(wanted)}; the columns are {_shown(names)}")
+    if names.count(wanted) != 1:
+        raise _not_the_only(wanted, names, source)
     return names.index(wanted)
+
+
+def _not_the_only(wanted: str, names: list[str], source: str | Path) -> ValueError:
+    count = names.count(wanted)
+    found = "no column is" if not count else f"{count} columns are"
+    return ValueError(f"{source}: {found} called {cut(wanted)}; the columns are {_shown(names)}")
 
 
 def _named_places(names: list[str], wanted: Sequence[Column], source: str | Path) -> list[int]:
@@ -688,7 +803,7 @@ def _named_places(names: list[str], wanted: Sequence[Column], source: str | Path
     where = {name: place for place, name in enumerate(names) if counts[name] == 1}
     for column in wanted:
         if column.name not in where:
-            _place(names, column.name, source, "a feature")
+            raise _not_the_only(column.name, names, source)
     return [where[column.name] for column in wanted]
 
 
@@ -708,7 +823,8 @@ def _reading(
         elif wanted.needs_label:
             raise ValueError(
                 f"{source}: no column is called {cut(layout.label)}, as that of the labels was in "
-                f"training; say with label= which one has them; the columns are {_shown(names)}"
+                f"training; say which one has them, as in label='name'; the columns are "
+                f"{_shown(names)}"
             )
     elif wanted.label is not None or wanted.needs_label:
         label_place = _label_place(names, wanted.label, source, no_header=no_header)
@@ -719,7 +835,7 @@ def _reading(
         places = [place for place in range(len(names)) if place != label_place]
         if len(places) != len(columns):
             hint = (
-                "; if one of them has the labels, say which with label="
+                "; if one of them has the labels, say which, as in label='name' or label=0"
                 if label_place is None and len(places) == len(columns) + 1
                 else ""
             )
