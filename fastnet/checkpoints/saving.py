@@ -129,11 +129,12 @@ class Saver:
                 tensorfile.write(path, *made)
         except OSError as error:
             is_there = self.newest is not None and self.newest.exists()
-            kept = f"{self.newest} is whole" if is_there else "there is none before it"
+            kept = "there is none before it: mend the cause, and begin again"
+            if is_there:
+                kept = f"{self.newest} is whole: mend the cause and resume"
             raise OSError(
                 error.errno,
-                f"the checkpoint cannot be written ({error.strerror}); {kept}: mend the cause and "
-                f"resume",
+                f"the checkpoint cannot be written ({error.strerror}); {kept}",
                 str(path),
             ) from error
 
