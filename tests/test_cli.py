@@ -21,6 +21,7 @@ import typer.core
 
 import fastnet
 from fastnet import cli
+from fastnet.cli import screen
 
 ROOT = Path(__file__).parents[1]
 LIMIT = 300  # seconds until a command counts as hung
@@ -754,6 +755,20 @@ def test_the_script_for_completion(inside: Inside) -> None:
     code, out, err = inside("--show-completion", "bash", **named)
     assert (code, err) == (0, "")
     assert "_FASTNET_COMPLETE=complete_bash" in out
+
+
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [
+        ({"loss": 0.12345, "accuracy": 0.98765}, "accuracy 98.77%, loss 0.1235"),
+        ({"loss": 86538570444.8, "r2": -4.41147}, "R² -4.4115, loss 8.654e+10"),
+    ],
+)
+def test_scores_are_shown_with_the_digits_that_say_something(
+    found: dict[str, float], text: str
+) -> None:
+    assert screen.scores(found) == text
+    assert screen.scores(found, "test ") == "test " + text.replace("loss", "test loss")
 
 
 @pytest.mark.parametrize(

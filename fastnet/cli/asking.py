@@ -86,8 +86,7 @@ def evaluate(
     if json:
         screen.print_json({**found, "rows": len(X), "backend": network.backend})
         return
-    score = f"accuracy {found['accuracy']:.2%}" if "accuracy" in found else f"R² {found['r2']:.4f}"
-    screen.say(f"{score}, loss {found['loss']:.4f}")
+    screen.say(screen.scores(found))
     if not quiet:
         screen.say(f"on {len(X):,} rows of {source.name}, by the backend {network.backend}")
 

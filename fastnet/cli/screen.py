@@ -7,11 +7,14 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+# From here on four decimals say nothing more, as of the squares of prices.
+LARGE_LOSS = 1e4
 
 
 class _Console(Console):
@@ -52,6 +55,23 @@ def note(text: str) -> None:
 def say(text: str) -> None:
     """Print a result on stdout."""
     _Console(highlight=False).print(text, markup=False, soft_wrap=True)
+
+
+def scores(found: Mapping[str, float], of: str = "") -> str:
+    """Return what `Network.evaluate` has found as a line of text.
+
+    Parameters
+    ----------
+    found : mapping of str to float
+        ``loss``, and ``accuracy`` or ``r2``.
+    of : str
+        What stands before each, such as ``test`` with a blank.
+    """
+    loss = found["loss"]
+    shown = f"{loss:.4f}" if loss < LARGE_LOSS else f"{loss:.4g}"
+    if "accuracy" in found:
+        return f"{of}accuracy {found['accuracy']:.2%}, {of}loss {shown}"
+    return f"{of}R² {found['r2']:.4f}, {of}loss {shown}"
 
 
 def show_table(

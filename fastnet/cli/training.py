@@ -311,13 +311,9 @@ def _show_network(network: Network, data: str) -> None:
 
 
 def _show_result(result: TrainResult, *, quiet: bool) -> None:
-    report, test = result.report, result.test
-    if "accuracy" in test:
-        headline = f"test accuracy {test['accuracy']:.2%}"
-    else:
-        headline = f"test R² {test['r2']:.4f}"
-    screen.say(f"{headline}, test loss {test['loss']:.4f}")
+    screen.say(screen.scores(result.test, "test "))
     if not quiet:
+        report = result.report
         screen.say(
             f"{report.epochs} epochs of {report.rows:,} rows in {report.seconds:.2f} s: "
             f"{report.samples_per_second:,.0f} samples per second"
