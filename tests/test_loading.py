@@ -882,7 +882,11 @@ def test_text_of_another_encoding_far_behind(tmp_path: Path) -> None:
         fastnet.load_data(path)
 
 
-@pytest.mark.parametrize("content", [bytes(100), bytes(range(256)) * 9, gzip.compress(b"label,a")])
+@pytest.mark.parametrize(
+    "content",
+    [bytes(100), bytes(range(256)) * 9, gzip.compress(b"label,a")],
+    ids=["zeros", "all bytes", "gzip"],
+)
 def test_tables_that_are_no_text(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(content)
